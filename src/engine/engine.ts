@@ -1,0 +1,50 @@
+import type { StopReason, TaskResult } from '../core/outcome.ts'
+import type { Task } from '../core/task.ts'
+
+/** Runs tasks: in containers of one host, or on a swarm. */
+export interface Engine {
+  readonly kind: 'container' | 'swarm'
+
+  /**
+   * Runs one task to its end, and begins to remove what it left before it returns. A non-zero exit is a result, and so
+   * is an image that is not there. `stop` (its reason a `StopReason`) stops the task; what it had printed by then has
+   * been written. Rejects with `engine_unreachable` if the engine can't be reached before the command has started.
+   */
+  run(task: Task, io: TaskIo, stop: TaskStop): Promise<TaskResult>
+
+  /** Removes what carries this gateway's labels and belongs to no live invocation: how many. Rejects if the engine is unreachable. */
+  sweep(isLive: (invocationId: string) => boolean): Promise<number>
+
+  /** Rejects with `engine_unreachable`. */
+  ping(): Promise<EngineInfo>
+
+  /** The digest of a local image, such as `sha256:…`; undefined if it is not there or the engine can't tell. */
+  findImageDigest(image: string): Promise<string | undefined>
+
+  /** Waits until all that is to be removed is removed, or found impossible to. */
+  idle(): Promise<void>
+}
+
+export interface TaskIo {
+  /** Read at the command's pace. An error in it leaves the command with a cut-off input: abort `stop` then. */
+  readonly stdin: AsyncIterable<Uint8Array> | undefined
+  readonly stdout: Sink
+  readonly stderr: Sink
+  /** The command has started. */
+  started?(): void
+}
+
+/** Takes output. A promise holds the next chunk back until it is fulfilled; the chunk's memory is the sink's own. */
+export type Sink = (chunk: Uint8Array) => void | Promise<void>
+
+export interface TaskStop extends AbortSignal {
+  readonly reason: StopReason
+}
+
+export interface EngineInfo {
+  readonly name: string
+  readonly version: string
+  readonly os: string
+  /** What the operator should know of this engine, such as limits that it ignores. */
+  readonly warnings: readonly string[]
+}
