@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import Docker from 'dockerode'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { Credentials } from '../../src/engine/credentials.ts'
@@ -163,12 +163,12 @@ describe('callers of one image', () => {
     'are told of a shutdown while the pull %s, and the engine sees it cancelled',
     async (_, answer) => {
       const { images, requests, asked } = await startEngine(answer)
-      const pulling = expect(images.pull('app', undefined, never)).rejects.toMatchObject({
-        code: 'shutting_down',
-      })
+      const pulling = images.pull('app', undefined, never)
       await asked()
-      const cancelled = once(requests[0]?.socket as Socket, 'close')
-      await Promise.all([images.close(), pulling, cancelled])
+      const cancelled = new Promise((resolve) => requests[0]?.socket.once('close', resolve))
+      const closed = images.close()
+      await expect(pulling).rejects.toMatchObject({ code: 'shutting_down' })
+      await Promise.all([closed, cancelled])
       await expect(images.pull('app', undefined, never)).rejects.toMatchObject({
         code: 'shutting_down',
       })
