@@ -1,7 +1,11 @@
 import { defineConfig } from 'vitest/config'
+import { createTally } from './test/tally.ts'
+
+const tally = process.env['TEST_TALLY']
 
 export default defineConfig({
   test: {
+    reporters: tally === undefined ? ['default'] : ['default', createTally(tally)],
     projects: [
       {
         test: {
