@@ -3,7 +3,13 @@ import { toOutcome } from './outcome.ts'
 import type { ParameterValue } from './parameters.ts'
 
 export type InvocationState =
-  'queued' | 'running' | 'succeeded' | 'failed' | 'timed_out' | 'cancelled' | 'lost'
+  | 'queued'
+  | 'running'
+  | 'succeeded'
+  | 'failed'
+  | 'timed_out'
+  | 'cancelled'
+  | 'lost'
 
 /** One call of a function. Times are milliseconds since the epoch. */
 export interface Invocation {
@@ -20,7 +26,7 @@ export interface Invocation {
 }
 
 /** An invocation that has come to its end. */
-export type Settled = Invocation & Required<Pick<Invocation, 'finishedAt' | 'outcome'>>
+export type Settled = Invocation & Required<Pick<Invocation, 'finishedAt' | 'outcome' | 'node'>>
 
 export function queued(
   id: string,

@@ -11,6 +11,18 @@ export interface Task {
   readonly logBytes: number
 }
 
+export interface TaskIo {
+  /** Read at the command's pace. An error in it leaves the command with a cut-off input: abort `stop` then. */
+  readonly stdin: AsyncIterable<Uint8Array> | undefined
+  readonly stdout: Sink
+  readonly stderr: Sink
+  /** The command has started. */
+  started?(): void
+}
+
+/** Takes output. A promise holds the next chunk back until it is fulfilled; the chunk's memory is the sink's own. */
+export type Sink = (chunk: Uint8Array) => void | Promise<void>
+
 /** The same resolved command and environment for every engine. */
 export function toTask(spec: FunctionSpec, invocation: Invocation): Task {
   const { command, entrypoint, environment } = resolve(spec, invocation.parameters)

@@ -1,5 +1,5 @@
 import type { StopReason, TaskResult } from '../core/outcome.ts'
-import type { Task } from '../core/task.ts'
+import type { Task, TaskIo } from '../core/task.ts'
 
 /** Runs tasks: in containers of one host, or on a swarm. */
 export interface Engine {
@@ -24,18 +24,6 @@ export interface Engine {
   /** Waits until all that is to be removed is removed, or found impossible to. */
   idle(): Promise<void>
 }
-
-export interface TaskIo {
-  /** Read at the command's pace. An error in it leaves the command with a cut-off input: abort `stop` then. */
-  readonly stdin: AsyncIterable<Uint8Array> | undefined
-  readonly stdout: Sink
-  readonly stderr: Sink
-  /** The command has started. */
-  started?(): void
-}
-
-/** Takes output. A promise holds the next chunk back until it is fulfilled; the chunk's memory is the sink's own. */
-export type Sink = (chunk: Uint8Array) => void | Promise<void>
 
 export interface TaskStop extends AbortSignal {
   readonly reason: StopReason

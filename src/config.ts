@@ -1,0 +1,151 @@
+import { homedir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { distance } from 'fastest-levenshtein'
+import { z } from 'zod'
+import { parseBytes, parseDuration } from './core/units.ts'
+
+const duration = setting('a duration such as 30s or 1m30s', parseDuration)
+const bytes = setting('a size such as 512m or 1g', parseBytes)
+const path = z
+  .string()
+  .min(1)
+  .transform((value) => resolve(value))
+const count = (min: number, max: number) =>
+  z
+    .string()
+    .regex(/^\d+$/, `must be a whole number from ${min} to ${max}`)
+    .transform(Number)
+    .refine((value) => value >= min && value <= max, `must be a whole number from ${min} to ${max}`)
+
+/** What an operator may allow definitions to have, and does not by default. */
+const Allowance = z.enum(['privileged', 'host-network', 'host-pid', 'docker-socket', 'host-root'])
+
+const allowances = z.string().transform((value, context) => {
+  const names = value.split(/[\s,]+/).filter((name) => name !== '')
+  return names.flatMap((name) => {
+    const parsed = Allowance.safeParse(name)
+    if (parsed.success) return parsed.data
+    context.addIssue(`has "${name}"; it may list ${Allowance.options.join(', ')}`)
+    return []
+  })
+})
+
+/** Every setting, with its default; `describe` is what the README's table says of it. */
+export const Settings = z.object({
+  ONESHOT_HOST: z.string().min(1).default('127.0.0.1').describe('Address to listen on'),
+  ONESHOT_PORT: count(0, 65_535).prefault('8080').describe('Port to listen on; 0 takes a free one'),
+  ONESHOT_FUNCTIONS: path.prefault('functions').describe('Folder of the function definitions'),
+  ONESHOT_DATA: path
+    .prefault('.oneshot')
+    .describe("Folder of the gateway's state; one gateway each"),
+  ONESHOT_BACKEND: z
+    .enum(['container'], 'must be container')
+    .default('container')
+    .describe('What runs a call'),
+  ONESHOT_LOG_LEVEL: z
+    .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
+    .default('info')
+    .describe('fatal, error, warn, info, debug, trace or silent'),
+  ONESHOT_CONCURRENCY: count(1, 10_000)
+    .prefault('32')
+    .describe('The most calls that run at once, of all functions together'),
+  ONESHOT_QUEUE: count(0, 1_000_000)
+    .prefault('1000')
+    .describe('The most calls that wait for a slot; more are answered 429'),
+  ONESHOT_TIMEOUT: duration.prefault('60s').describe('Timeout of a function that states none'),
+  ONESHOT_MAX_TIMEOUT: duration
+    .prefault('24h')
+    .describe('The longest timeout a function may state'),
+  ONESHOT_MEMORY: bytes.prefault('512m').describe('Memory limit of a function that states none'),
+  ONESHOT_PIDS: count(1, 4_194_304)
+    .prefault('256')
+    .describe('Limit of processes of a function that states none'),
+  ONESHOT_MAX_INPUT: bytes
+    .prefault('1g')
+    .describe('Longest request body of a function that states none'),
+  ONESHOT_MAX_OUTPUT: bytes
+    .prefault('1m')
+    .describe('How much of stdout and of stderr an envelope holds, of a function that states none'),
+  ONESHOT_MAX_LOGS: bytes
+    .prefault('10m')
+    .describe("How much of a container's output the engine keeps, of a function that states none"),
+  ONESHOT_ALLOW: allowances
+    .prefault('')
+    .describe(`What definitions may use beyond the safe defaults: ${Allowance.options.join(', ')}`),
+  ONESHOT_SECRETS: path.prefault('/run/secrets').describe('Folder of the files that secrets name'),
+  ONESHOT_CONFIGS: path.prefault('/run/configs').describe('Folder of the files that configs name'),
+  ONESHOT_SHUTDOWN_TIMEOUT: duration
+    .prefault('30s')
+    .describe('How long running calls may go on after SIGTERM before they are stopped'),
+  ONESHOT_SWEEP_INTERVAL: duration.prefault('30s').describe('How often leftovers are looked for'),
+})
+
+export type Config = ReturnType<typeof toConfig>
+
+/** A setting is wrong; the message names each that is. */
+export class ConfigError extends Error {}
+
+/** Throws `ConfigError`. Other variables than `ONESHOT_*` are not looked at. */
+export function readConfig(env: Readonly<Record<string, string | undefined>>): Config {
+  const given = Object.entries(env).filter(([name]) => name.startsWith('ONESHOT_'))
+  const complaints = given
+    .filter(([name]) => !(name in Settings.shape))
+    .map(([name]) => `${name} is not a setting${closest(name)}`)
+  const parsed = Settings.safeParse(Object.fromEntries(given))
+  if (!parsed.success) {
+    complaints.push(
+      ...parsed.error.issues.map(({ path: [name], message }) => `${String(name)} ${message}`),
+    )
+  }
+  if (!parsed.success || complaints.length > 0) throw new ConfigError(complaints.join('; '))
+  return toConfig(parsed.data, env)
+}
+
+function toConfig(
+  settings: z.infer<typeof Settings>,
+  env: Readonly<Record<string, string | undefined>>,
+) {
+  return {
+    host: settings.ONESHOT_HOST,
+    port: settings.ONESHOT_PORT,
+    functionsFolder: settings.ONESHOT_FUNCTIONS,
+    dataFolder: settings.ONESHOT_DATA,
+    backend: settings.ONESHOT_BACKEND,
+    logLevel: settings.ONESHOT_LOG_LEVEL,
+    concurrency: settings.ONESHOT_CONCURRENCY,
+    queueLength: settings.ONESHOT_QUEUE,
+    defaults: {
+      timeoutMs: settings.ONESHOT_TIMEOUT,
+      maxTimeoutMs: settings.ONESHOT_MAX_TIMEOUT,
+      memoryBytes: settings.ONESHOT_MEMORY,
+      pids: settings.ONESHOT_PIDS,
+      inputBytes: settings.ONESHOT_MAX_INPUT,
+      outputBytes: settings.ONESHOT_MAX_OUTPUT,
+      logBytes: settings.ONESHOT_MAX_LOGS,
+    },
+    allowed: new Set(settings.ONESHOT_ALLOW),
+    secretsFolder: settings.ONESHOT_SECRETS,
+    configsFolder: settings.ONESHOT_CONFIGS,
+    shutdownMs: settings.ONESHOT_SHUTDOWN_TIMEOUT,
+    sweepIntervalMs: settings.ONESHOT_SWEEP_INTERVAL,
+    /** Docker's own, which its command line uses too. */
+    dockerConfigFile: join(env['DOCKER_CONFIG'] ?? join(homedir(), '.docker'), 'config.json'),
+    /** What definitions fill `${VAR}` in from. */
+    environment: env,
+  }
+}
+
+function setting(expected: string, parse: (text: string) => number | undefined) {
+  return z.string().transform((text, context) => {
+    const value = parse(text)
+    if (value !== undefined && value > 0) return value
+    context.addIssue(`must be ${expected}, not "${text}"`)
+    return z.NEVER
+  })
+}
+
+function closest(name: string): string {
+  const known = Object.keys(Settings.shape)
+  const [best] = known.sort((a, b) => distance(name, a) - distance(name, b))
+  return best !== undefined && distance(name, best) <= 4 ? `: did you mean ${best}?` : ''
+}

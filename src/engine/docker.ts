@@ -1,0 +1,112 @@
+import { Agent as HttpAgent, request as requestHttp } from 'node:http'
+import { Agent as HttpsAgent, request as requestHttps } from 'node:https'
+import type { Duplex } from 'node:stream'
+import Docker from 'dockerode'
+import { OneshotError } from '../core/error.ts'
+
+/** dockerode's client knows where the engine is; its type doesn't say so. */
+interface Connection {
+  readonly protocol: 'http' | 'https' | 'ssh'
+  readonly host: string | undefined
+  readonly port: string | number | undefined
+  readonly pathPrefix: string | undefined
+  readonly key: string | undefined
+  readonly cert: string | undefined
+  readonly ca: string | string[] | undefined
+  getSocketPath(): Promise<string> | undefined
+}
+
+/**
+ * A client for the engine that `DOCKER_HOST` (with `DOCKER_TLS_VERIFY` and `DOCKER_CERT_PATH`) names, or else the
+ * standard socket. It speaks whatever API version the engine has.
+ */
+export function connectDocker(): Docker {
+  const docker = new Docker()
+  if (toConnection(docker).protocol === 'ssh') {
+    throw new OneshotError(
+      'engine_unreachable',
+      'DOCKER_HOST=ssh://… is not supported: forward the socket (ssh -nNT -L /tmp/docker.sock:/var/run/docker.sock HOST) and set DOCKER_HOST=unix:///tmp/docker.sock.',
+    )
+  }
+  return docker
+}
+
+/** The same engine, but each request on a new connection: one on its way out takes none, though it may serve old ones. */
+export function connectAfresh(docker: Docker): Docker {
+  const Agent = toConnection(docker).protocol === 'https' ? HttpsAgent : HttpAgent
+  return new Docker({ agent: new Agent({ keepAlive: false }) } as Docker.DockerOptions)
+}
+
+/** The engine's socket on this host: none if it is spoken to over TCP. */
+export async function findSocketPath(docker: Docker): Promise<string[]> {
+  const { host, getSocketPath } = toConnection(docker)
+  const path = host === undefined ? await getSocketPath.call(docker.modem) : undefined
+  return path === undefined ? [] : [path]
+}
+
+function toConnection(docker: Docker): Connection {
+  return docker.modem as unknown as Connection
+}
+
+/**
+ * Takes over the connection of a `POST` to `path`, as attaching does. Written out because dockerode sends its options
+ * as a body, which some engines then feed to the container's stdin.
+ */
+export async function upgrade(docker: Docker, path: string): Promise<Duplex> {
+  const { protocol, host, port, pathPrefix, key, cert, ca, getSocketPath } = toConnection(docker)
+  const socketPath = await getSocketPath.call(docker.modem)
+  const request = protocol === 'https' ? requestHttps : requestHttp
+  return new Promise((resolve, reject) => {
+    const outgoing = request({
+      ...(host === undefined ? { socketPath } : { host, port, key, cert, ca }),
+      method: 'POST',
+      path: `${(pathPrefix ?? '').replace(/\/$/, '')}${path}`,
+      headers: { Connection: 'Upgrade', Upgrade: 'tcp' },
+    })
+    outgoing.once('upgrade', (_response, socket, head) => {
+      if (head.length > 0) socket.unshift(head)
+      resolve(socket)
+    })
+    outgoing.once('response', (response) => {
+      response.resume()
+      const error = new Error(`the engine answered ${response.statusCode} instead of an upgrade`)
+      reject(Object.assign(error, { statusCode: response.statusCode }))
+    })
+    outgoing.once('error', reject)
+    outgoing.end()
+  })
+}
+
+/** The HTTP status that the engine refused with; undefined if there was no answer from it. */
+export function findStatus(error: unknown): number | undefined {
+  const status = (error as { statusCode?: unknown } | undefined)?.statusCode
+  return typeof status === 'number' ? status : undefined
+}
+
+/** The engine's own words, without dockerode's around them. */
+export function toMessage(error: unknown): string {
+  const message = (error as { json?: { message?: unknown } } | undefined)?.json?.message
+  if (typeof message === 'string') return message
+  return error instanceof Error ? error.message : String(error)
+}
+
+export function isStatus(error: unknown, ...statuses: number[]): boolean {
+  const status = findStatus(error)
+  return status !== undefined && statuses.includes(status)
+}
+
+/** What went wrong between us and the engine. An error of ours passes as it is. */
+export function toEngineError(error: unknown): OneshotError {
+  if (error instanceof OneshotError) return error
+  if (findStatus(error) !== undefined) {
+    return new OneshotError('engine_failed', `The Docker engine failed: ${toMessage(error)}`, {
+      cause: error,
+    })
+  }
+  const code = (error as { code?: unknown } | undefined)?.code
+  const detail =
+    code === 'EACCES'
+      ? "The gateway may not use the Docker engine's socket: run it as a user of the socket's group."
+      : `The Docker engine does not answer (${typeof code === 'string' ? code : toMessage(error)}): see that it runs and that DOCKER_HOST names it.`
+  return new OneshotError('engine_unreachable', detail, { cause: error, retryAfterSeconds: 5 })
+}

@@ -1,0 +1,44 @@
+import type Docker from 'dockerode'
+import { toEngineError } from './docker.ts'
+import type { EngineInfo } from './engine.ts'
+
+/** What `GET /info` says, as far as it concerns us. */
+interface Info {
+  readonly Name: string
+  readonly ServerVersion: string
+  readonly OperatingSystem: string
+  readonly CgroupDriver?: string
+  readonly MemoryLimit?: boolean
+  readonly PidsLimit?: boolean
+  readonly Plugins?: { readonly Log?: readonly string[] | null }
+}
+
+/** Rejects with `engine_unreachable`. */
+export async function readEngineInfo(docker: Docker): Promise<EngineInfo> {
+  const info = (await docker.info().catch((error: unknown) => {
+    throw toEngineError(error)
+  })) as Info
+  return {
+    name: info.Name,
+    version: info.ServerVersion,
+    os: info.OperatingSystem,
+    warnings: toWarnings(info),
+  }
+}
+
+/** Some engines, such as rootless ones on cgroup v1, take limits and then ignore them in silence. */
+function toWarnings(info: Info): string[] {
+  const warnings: string[] = []
+  if (info.CgroupDriver === 'none') {
+    warnings.push('The engine has no cgroups: it ignores the limits of memory, CPU and processes.')
+  } else {
+    if (info.MemoryLimit === false) warnings.push('The engine ignores memory limits.')
+    if (info.PidsLimit === false) warnings.push('The engine ignores limits on processes.')
+  }
+  if (info.Plugins?.Log && !info.Plugins.Log.includes('local')) {
+    warnings.push(
+      'The engine has no log driver "local", which Oneshot needs: containers cannot be made.',
+    )
+  }
+  return warnings
+}

@@ -1,0 +1,60 @@
+import type { ErrorCode } from '../core/error.ts'
+import { OneshotError } from '../core/error.ts'
+import type { Failure, TaskEnd } from '../core/outcome.ts'
+import { findStatus, isStatus, toMessage } from './docker.ts'
+
+/** Why a task's command never ran. */
+export class NotStarted extends Error {
+  readonly failure: Failure
+  constructor(code: ErrorCode, detail: string, cause?: unknown) {
+    super(detail, { cause })
+    this.failure = { code, detail }
+  }
+}
+
+export function isImageMissing(error: unknown): boolean {
+  return isStatus(error, 404) && /no such image/i.test(toMessage(error))
+}
+
+/** An engine that can't be reached is a fault; anything else is why this task was not started. */
+export function toNotStarted(error: unknown): unknown {
+  const refused = error instanceof OneshotError && error.code !== 'engine_unreachable'
+  return refused ? new NotStarted(error.code, error.message, error.cause) : error
+}
+
+/** The engine's refusal to create or start a container, in our words; other faults pass as they are. */
+export function toRefusal(error: unknown): unknown {
+  if (findStatus(error) === undefined || isStatus(error, 503)) return error
+  const message = toMessage(error).trim()
+  if (
+    /executable file not found|no such file or directory.*exec|exec:.*(no such file|permission denied|is a directory)|exec format error/i.test(
+      message,
+    )
+  ) {
+    return new NotStarted(
+      'command_not_found',
+      `The command can't be run in this image: ${message}`,
+      error,
+    )
+  }
+  if (/bind source path does not exist|no such volume|invalid mount/i.test(message)) {
+    return new NotStarted('mount_not_found', `A mount can't be made: ${message}`, error)
+  }
+  return new NotStarted(
+    'container_refused',
+    `The engine refused to start the container: ${message}`,
+    error,
+  )
+}
+
+/** How a command ended can't be known. */
+export function toLost(cause: unknown): TaskEnd {
+  const why = isStatus(cause, 404) ? 'its container was removed by someone else' : toMessage(cause)
+  return {
+    kind: 'lost',
+    failure: {
+      code: 'engine_failed',
+      detail: `The Docker engine failed while the command ran, and how it ended can't be known (${why}). It may have run in part: call again if that is safe.`,
+    },
+  }
+}

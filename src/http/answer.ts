@@ -1,0 +1,78 @@
+import type { OutgoingHttpHeaders, ServerResponse } from 'node:http'
+import type { Envelope } from '../core/envelope.ts'
+import type { FunctionSpec } from '../core/function.ts'
+import type { Settled } from '../core/invocation.ts'
+import type { Timings } from '../core/outcome.ts'
+import type { Sink } from '../core/task.ts'
+
+/** One call's answer, in one of the forms that a client can ask for. */
+export interface Answer {
+  readonly stdout: Sink
+  readonly stderr: Sink
+  started?(): void
+  /** Says how the call ended, and ends the answer. */
+  end(invocation: Settled): void
+  /** Lets go of what it holds, whether it was ended or not. */
+  dispose?(): void
+}
+
+export interface AnswerContext {
+  readonly outgoing: ServerResponse
+  readonly spec: FunctionSpec
+  readonly engine: Envelope['engine']
+}
+
+export const EXIT_CODE = 'X-Oneshot-Exit-Code'
+export const STATE = 'X-Oneshot-State'
+export const INVOCATION = 'X-Oneshot-Invocation-Id'
+export const CALL_ID = 'X-Call-Id'
+export const DURATION = 'X-Duration-Seconds'
+
+/** What every answer to a call that has ended says in its head, or in its trailer if the head is gone already. */
+export function toEndHeaders({
+  state,
+  outcome,
+  createdAt,
+  finishedAt,
+  timings,
+}: Settled): Record<string, string> {
+  return {
+    [STATE]: state,
+    ...(outcome.exitCode !== null && { [EXIT_CODE]: String(outcome.exitCode) }),
+    [DURATION]: ((finishedAt - createdAt) / 1000).toFixed(3),
+    'Server-Timing': toServerTiming(timings),
+  }
+}
+
+/** Server Timing, W3C. */
+function toServerTiming(timings: Timings): string {
+  return Object.entries(timings)
+    .map(([name, ms]) => `${name.replace(/Ms$/, '')};dur=${ms}`)
+    .join(', ')
+}
+
+/** The answer's head, with what was set on it before. */
+export function writeHead(
+  outgoing: ServerResponse,
+  status: number,
+  headers: OutgoingHttpHeaders,
+): void {
+  if (!outgoing.headersSent && !outgoing.destroyed) outgoing.writeHead(status, headers)
+}
+
+/** Hands a chunk to the client; holds the next one back while the client is slower than the command. */
+export function writeChunk(
+  outgoing: ServerResponse,
+  chunk: Uint8Array | string,
+): void | Promise<void> {
+  if (outgoing.destroyed || outgoing.write(chunk)) return undefined
+  return new Promise((resolve) => {
+    const done = () => {
+      outgoing.off('drain', done)
+      outgoing.off('close', done)
+      resolve()
+    }
+    outgoing.on('drain', done)
+    outgoing.on('close', done)
+  })
+}

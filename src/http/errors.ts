@@ -1,0 +1,85 @@
+import { STATUS_CODES } from 'node:http'
+import { z } from 'zod'
+import type { ErrorCode } from '../core/error.ts'
+import { OneshotError } from '../core/error.ts'
+import type { Outcome } from '../core/outcome.ts'
+
+/** The only table of codes and statuses. */
+const STATUS = {
+  bad_request: 400,
+  not_found: 404,
+  function_not_found: 404,
+  method_not_allowed: 405,
+  input_too_large: 413,
+  parameters_invalid: 422,
+  queue_full: 429,
+  internal: 500,
+  data_locked: 500,
+  engine_failed: 502,
+  image_not_found: 502,
+  image_pull_failed: 502,
+  command_not_found: 502,
+  container_refused: 502,
+  mount_not_found: 502,
+  function_broken: 503,
+  shutting_down: 503,
+  engine_unreachable: 503,
+} as const satisfies Record<ErrorCode, number>
+
+/** An error's body, after RFC 9457. */
+export const Problem = z
+  .object({
+    type: z.string(),
+    title: z.string(),
+    status: z.int(),
+    code: z.string().meta({ description: 'Stable: match on it', example: 'function_not_found' }),
+    detail: z.string().meta({ description: 'What is wrong, and what to do' }),
+    errors: z
+      .array(z.object({ pointer: z.string(), detail: z.string() }))
+      .optional()
+      .meta({ description: 'Each thing that is wrong with the request, and where' }),
+  })
+  .meta({ id: 'Problem' })
+
+export type Problem = z.infer<typeof Problem>
+
+/** A fault is shown as `internal`, and nothing of it leaks. */
+export function toProblem(error: unknown): Problem {
+  const { code, message, violations } =
+    error instanceof OneshotError
+      ? error
+      : new OneshotError('internal', 'The gateway failed; its log tells more.')
+  const status = STATUS[code]
+  return {
+    type: 'about:blank',
+    title: STATUS_CODES[status] ?? 'Error',
+    status,
+    code,
+    detail: message,
+    ...(violations.length > 0 && { errors: [...violations] }),
+  }
+}
+
+export function toHeaders(error: unknown): Record<string, string> {
+  const seconds = error instanceof OneshotError ? error.retryAfterSeconds : undefined
+  return {
+    'Content-Type': 'application/problem+json',
+    ...(seconds !== undefined && { 'Retry-After': String(seconds) }),
+  }
+}
+
+/** The status of an envelope. A command that ran to an end of its own is a success of ours, whatever its exit code. */
+export function toEnvelopeStatus({ reason, failure }: Outcome): number {
+  switch (reason) {
+    case 'exited':
+    case 'oom_killed':
+      return 200
+    case 'timed_out':
+      return 504
+    case 'not_started':
+      return failure ? STATUS[failure.code] : 502
+    case 'lost':
+    case 'cancelled':
+      return 503
+  }
+}

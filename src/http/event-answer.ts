@@ -1,0 +1,107 @@
+import { StringDecoder } from 'node:string_decoder'
+import { toEnvelope } from '../core/envelope.ts'
+import type { Sink } from '../core/task.ts'
+import type { Answer, AnswerContext } from './answer.ts'
+import { STATE, toEndHeaders, writeChunk, writeHead } from './answer.ts'
+import { createCapture } from './capture.ts'
+import { toEnvelopeStatus } from './errors.ts'
+
+/** A line longer than this comes in parts: `stdout.part`, …, and at its end `stdout`. In UTF-16 code units. */
+const MAX_LINE = 16 * 1024
+/** Proxies drop connections on which nothing is heard. */
+const KEEP_ALIVE_MS = 15_000
+const HEADERS = {
+  'Content-Type': 'text/event-stream',
+  'Cache-Control': 'no-store',
+  'X-Accel-Buffering': 'no',
+}
+
+/** Lines as they come, as server-sent events, then `end` with the envelope. */
+export function createEventAnswer({ outgoing, spec, engine }: AnswerContext): Answer {
+  const stdout = createEventStream('stdout', spec.limits.outputBytes)
+  const stderr = createEventStream('stderr', spec.limits.outputBytes)
+  const keepAlive = setInterval(() => {
+    start()
+    if (!outgoing.writableNeedDrain) void writeChunk(outgoing, ': still running\n\n')
+  }, KEEP_ALIVE_MS)
+
+  function start(): void {
+    writeHead(outgoing, 200, { ...HEADERS, [STATE]: 'running' })
+    outgoing.flushHeaders()
+  }
+
+  function toSink(stream: EventStream): Sink {
+    return (chunk) => {
+      const events = stream.push(chunk)
+      if (events === '') return undefined
+      start()
+      return writeChunk(outgoing, events)
+    }
+  }
+
+  return {
+    stdout: toSink(stdout),
+    stderr: toSink(stderr),
+    started: start,
+    end(invocation) {
+      const envelope = toEnvelope(invocation, stdout.captured(), stderr.captured(), engine)
+      const status = toEnvelopeStatus(invocation.outcome)
+      writeHead(outgoing, status, { ...HEADERS, ...toEndHeaders(invocation) })
+      outgoing.end(`${stdout.end()}${stderr.end()}${toEvent('end', JSON.stringify(envelope))}`)
+    },
+    dispose: () => clearInterval(keepAlive),
+  }
+}
+
+type EventStream = ReturnType<typeof createEventStream>
+
+/** Turns one stream's bytes into events, a line each, and keeps its beginning for the envelope. */
+function createEventStream(name: 'stdout' | 'stderr', maxBytes: number) {
+  const { write, captured } = createCapture(maxBytes)
+  const decoder = new StringDecoder('utf8')
+  let line = ''
+  let events = ''
+
+  function feed(text: string): void {
+    const [first = '', ...others] = text.split(/\r\n|\n|\r/)
+    line += first
+    for (const next of others) {
+      events += toEvent(name, line)
+      line = next
+      splitLine()
+    }
+    splitLine()
+  }
+
+  function splitLine(): void {
+    while (line.length > MAX_LINE) {
+      events += toEvent(`${name}.part`, line.slice(0, MAX_LINE))
+      line = line.slice(MAX_LINE)
+    }
+  }
+
+  function taken(): string {
+    const text = events
+    events = ''
+    return text
+  }
+
+  return {
+    captured,
+    push(chunk: Uint8Array): string {
+      void write(chunk)
+      feed(decoder.write(chunk))
+      return taken()
+    },
+    /** What is left: a last line without an end. */
+    end(): string {
+      feed(decoder.end())
+      if (line !== '') events += toEvent(name, line)
+      return taken()
+    },
+  }
+}
+
+function toEvent(name: string, data: string): string {
+  return `event: ${name}\ndata: ${data}\n\n`
+}

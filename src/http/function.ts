@@ -1,0 +1,87 @@
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
+import type { OpenAPIHono } from '@hono/zod-openapi'
+import type { Context } from 'hono'
+import { accepts } from 'hono/accepts'
+import type { Envelope } from '../core/envelope.ts'
+import type { OneshotError } from '../core/error.ts'
+import type { FunctionSpec } from '../core/function.ts'
+import type { Catalog } from '../gateway/catalog.ts'
+import type { Invoker, Running } from '../gateway/invoke.ts'
+import type { Answer, AnswerContext } from './answer.ts'
+import { CALL_ID, INVOCATION } from './answer.ts'
+import type { Env } from './app.ts'
+import { createEnvelopeAnswer } from './envelope-answer.ts'
+import { createEventAnswer } from './event-answer.ts'
+import { readInput } from './input.ts'
+import { invokeFunction } from './openapi.ts'
+import { createRawAnswer } from './raw-answer.ts'
+
+export interface FunctionRouteDeps {
+  readonly catalog: Catalog
+  readonly invoker: Invoker
+  readonly engine: Envelope['engine']
+}
+
+/** `POST /function/NAME`. */
+export function mountFunction(
+  app: OpenAPIHono<Env>,
+  { catalog, invoker, engine }: FunctionRouteDeps,
+) {
+  app.openAPIRegistry.registerPath(invokeFunction)
+  app.post('/function/:name', async (c) => {
+    const { incoming, outgoing } = c.env
+    const spec = catalog.get(c.req.param('name'))
+    const form = negotiate(c, spec)
+    let running: Running | undefined
+    let tooLarge: OneshotError | undefined
+    const input = await readInput(incoming, outgoing, spec, (error) => {
+      tooLarge = error
+      running?.stop('cancelled')
+    })
+    const answer = createAnswer(form, { outgoing, spec, engine })
+    const { stdout, stderr, started } = answer
+    const io = { stdin: input.stdin, stdout, stderr, ...(started && { started }) }
+    running = invoker.invoke({ spec, parameters: input.parameters, io })
+    const { id, stop, end } = running
+    const onClose = () => stop('cancelled')
+    outgoing.on('close', onClose)
+    if (outgoing.destroyed) onClose()
+    outgoing.setHeader(CALL_ID, c.get('callId'))
+    outgoing.setHeader(INVOCATION, id)
+    try {
+      const settled = await end
+      if (tooLarge && !outgoing.headersSent) throw tooLarge
+      if (tooLarge) outgoing.destroy()
+      else answer.end(settled)
+      return RESPONSE_ALREADY_SENT
+    } finally {
+      outgoing.off('close', onClose)
+      answer.dispose?.()
+    }
+  })
+}
+
+const FORMS = ['application/json', 'text/plain', 'application/octet-stream', 'text/event-stream']
+
+/** A client that does not care gets what the definition says. */
+function negotiate(c: Context, spec: FunctionSpec): string {
+  const [envelope = '', , raw = ''] = FORMS
+  return accepts(c, {
+    header: 'Accept',
+    supports: FORMS,
+    default: spec.response === 'raw' ? raw : envelope,
+  })
+}
+
+function createAnswer(form: string, context: AnswerContext): Answer {
+  switch (form) {
+    case 'application/json':
+      return createEnvelopeAnswer(context)
+    case 'text/event-stream':
+      return createEventAnswer(context)
+    case 'text/plain':
+      return createRawAnswer(context, 'text/plain; charset=utf-8')
+    default:
+      return createRawAnswer(context, form)
+  }
+}

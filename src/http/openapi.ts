@@ -1,0 +1,148 @@
+import type { OpenAPIHono } from '@hono/zod-openapi'
+import { createRoute, z } from '@hono/zod-openapi'
+import { Envelope } from '../core/envelope.ts'
+import type { Env } from './app.ts'
+import { Problem } from './errors.ts'
+
+const json = (schema: z.ZodType) => ({ 'application/json': { schema } })
+const problem = { 'application/problem+json': { schema: Problem } }
+
+const name = z.object({
+  name: z.string().meta({ param: { name: 'name', in: 'path' }, example: 'hello' }),
+})
+
+/** Of one function, for a list. */
+export const FunctionSummary = z
+  .object({
+    name: z.string(),
+    state: z.enum(['ready', 'broken']),
+    description: z.string().optional(),
+    image: z.string().optional(),
+    problems: z.array(z.string()).optional().meta({ description: 'Why it is broken' }),
+  })
+  .meta({ id: 'FunctionSummary' })
+
+/** One function, as its file says it. */
+export const FunctionDetail = z
+  .object({
+    ...FunctionSummary.shape,
+    file: z.string(),
+    imageDigest: z.string().optional().meta({ description: 'Of the image that the engine has' }),
+    warnings: z.array(z.string()),
+    definition: z
+      .record(z.string(), z.unknown())
+      .optional()
+      .meta({ description: 'As written; values that look like secrets are masked' }),
+  })
+  .meta({ id: 'FunctionDetail' })
+
+export const listFunctions = createRoute({
+  method: 'get',
+  path: '/functions',
+  summary: 'The functions, broken ones included',
+  responses: {
+    200: {
+      description: 'All functions, by name',
+      content: json(z.object({ functions: z.array(FunctionSummary) })),
+    },
+  },
+})
+
+export const getFunction = createRoute({
+  method: 'get',
+  path: '/functions/{name}',
+  summary: 'One function',
+  request: { params: name },
+  responses: {
+    200: { description: 'Its definition and state', content: json(FunctionDetail) },
+    404: { description: 'There is no such function', content: problem },
+  },
+})
+
+export const getHealth = createRoute({
+  method: 'get',
+  path: '/healthz',
+  summary: 'The gateway lives',
+  responses: {
+    200: { description: 'It does', content: json(z.object({ status: z.literal('ok') })) },
+  },
+})
+
+export const getReadiness = createRoute({
+  method: 'get',
+  path: '/readyz',
+  summary: 'The gateway takes calls, and its engine answers',
+  responses: {
+    200: {
+      description: 'Both',
+      content: json(
+        z.object({
+          status: z.literal('ready'),
+          engine: z.object({
+            kind: z.enum(['container', 'swarm']),
+            name: z.string(),
+            version: z.string(),
+            os: z.string(),
+            warnings: z.array(z.string()),
+          }),
+        }),
+      ),
+    },
+    503: { description: 'It is shutting down, or the engine does not answer', content: problem },
+  },
+})
+
+const refusal = (description: string) => ({ description, content: problem })
+const envelopeOrProblem = (description: string) => ({
+  description,
+  content: { ...json(Envelope), ...problem },
+})
+
+export const invokeFunction = createRoute({
+  method: 'post',
+  path: '/function/{name}',
+  summary: 'Call a function and wait for its end',
+  description:
+    "The body is the command's stdin, or, as JSON, the parameters of a function that declares some. Parameters may also stand in the query.",
+  request: {
+    params: name,
+    headers: z.object({
+      'X-Call-Id': z.string().optional().meta({ description: 'Comes back in the answer' }),
+    }),
+    body: { content: { 'application/octet-stream': { schema: z.string() } } },
+  },
+  responses: {
+    200: {
+      description: 'The command ran to an end of its own, whatever its exit code',
+      content: {
+        ...json(Envelope),
+        'text/plain': { schema: z.string() },
+        'application/octet-stream': { schema: z.string() },
+        'text/event-stream': { schema: z.string() },
+      },
+    },
+    400: refusal('The body is not valid JSON'),
+    404: refusal('There is no such function'),
+    413: refusal('The body is longer than the function allows'),
+    422: refusal('Parameters are unknown, missing or wrong'),
+    429: refusal('The queue is full: Retry-After says when to try again'),
+    500: {
+      description: 'The command failed; asked for as text/plain or application/octet-stream only',
+    },
+    502: envelopeOrProblem('The command could not be started'),
+    503: envelopeOrProblem('The engine does not answer or failed, or the definition is broken'),
+    504: envelopeOrProblem('The command was stopped at its timeout'),
+  },
+})
+
+/** `GET /openapi.json`, from the schemas that requests are checked and answers are made with. */
+export function mountOpenApi(app: OpenAPIHono<Env>, version: string): void {
+  app.doc31('/openapi.json', {
+    openapi: '3.1.0',
+    info: {
+      title: 'Oneshot',
+      version,
+      description: 'Named functions, each call a container of its own.',
+    },
+  })
+}

@@ -1,0 +1,64 @@
+import type { Settled } from '../core/invocation.ts'
+import type { Answer, AnswerContext } from './answer.ts'
+import { DURATION, EXIT_CODE, STATE, toEndHeaders, writeChunk, writeHead } from './answer.ts'
+import { toEnvelopeStatus } from './errors.ts'
+
+/** Up to this much is held back until the exit code is known, which then stands in the head. */
+const HELD_BYTES = 64 * 1024
+
+/**
+ * stdout as the body. A longer one streams: its head says 200 before the end is known, so the exit code follows in a
+ * trailer, and a failure breaks the connection off, so that no client takes half an answer for a whole one.
+ */
+export function createRawAnswer({ outgoing }: AnswerContext, contentType: string): Answer {
+  const held = Buffer.allocUnsafeSlow(HELD_BYTES)
+  let heldBytes = 0
+  let streaming = false
+
+  function stdout(chunk: Uint8Array): void | Promise<void> {
+    if (streaming) return writeChunk(outgoing, chunk)
+    if (heldBytes + chunk.length <= HELD_BYTES) {
+      held.set(chunk, heldBytes)
+      heldBytes += chunk.length
+      return undefined
+    }
+    streaming = true
+    writeHead(outgoing, 200, {
+      'Content-Type': contentType,
+      [STATE]: 'running',
+      Trailer: [STATE, EXIT_CODE, DURATION].join(', '),
+    })
+    void writeChunk(outgoing, held.subarray(0, heldBytes))
+    return writeChunk(outgoing, chunk)
+  }
+
+  function end(invocation: Settled): void {
+    const { outcome } = invocation
+    if (streaming) {
+      if (invocation.state !== 'succeeded') return breakOff()
+      const { 'Server-Timing': _, ...trailers } = toEndHeaders(invocation)
+      outgoing.addTrailers(trailers)
+      outgoing.end()
+      return
+    }
+    const body = held.subarray(0, heldBytes)
+    const failed =
+      outcome.reason === 'exited' || outcome.reason === 'oom_killed'
+        ? 500
+        : toEnvelopeStatus(outcome)
+    writeHead(outgoing, invocation.state === 'succeeded' ? 200 : failed, {
+      ...toEndHeaders(invocation),
+      'Content-Type': contentType,
+      'Content-Length': body.length,
+    })
+    outgoing.end(body)
+  }
+
+  function breakOff(): void {
+    // Without chunks, as in HTTP/1.0, only a reset can be told from a whole answer's end.
+    if (outgoing.chunkedEncoding) outgoing.destroy()
+    else outgoing.socket?.resetAndDestroy()
+  }
+
+  return { stdout, stderr: () => {}, end }
+}

@@ -1,0 +1,128 @@
+import { hostname } from 'node:os'
+import { v7 as newId } from 'uuid'
+import packageJson from '../package.json' with { type: 'json' }
+import { ConfigError, readConfig } from './config.ts'
+import type { Config } from './config.ts'
+import { OneshotError } from './core/error.ts'
+import { createContainerEngine } from './engine/container.ts'
+import { createCredentials } from './engine/credentials.ts'
+import { connectAfresh, connectDocker, findSocketPath } from './engine/docker.ts'
+import { createFiles } from './engine/files.ts'
+import { createImages } from './engine/image.ts'
+import { withinMs } from './engine/stop.ts'
+import { createAdmission } from './gateway/admission.ts'
+import { createCatalog } from './gateway/catalog.ts'
+import { createInvoker } from './gateway/invoke.ts'
+import { startSweeper } from './gateway/recover.ts'
+import { createApp } from './http/app.ts'
+import { listen } from './http/server.ts'
+import { createLogger } from './logger.ts'
+import { openSqliteStore } from './store/sqlite.ts'
+
+/** How long the removal of the last containers may take. */
+const CLEANUP_MS = 20_000
+
+async function main(config: Config): Promise<void> {
+  const logger = createLogger(config.logLevel)
+  const clock = Date.now
+  await using stack = new AsyncDisposableStack()
+
+  const store = stack.adopt(openSqliteStore({ folder: config.dataFolder, newId }), (it) =>
+    it.close(),
+  )
+  const docker = connectDocker()
+  const credentials = createCredentials({
+    configFile: config.dockerConfigFile,
+    env: config.environment,
+  })
+  const images = stack.adopt(createImages({ docker, credentials, clock }), (it) => it.close())
+  const files = createFiles({ docker, ...config })
+  const engine = createContainerEngine({
+    docker,
+    freshDocker: connectAfresh(docker),
+    gatewayId: store.gatewayId,
+    images,
+    files,
+    logger,
+    clock,
+  })
+
+  const catalog = createCatalog({
+    folder: config.functionsFolder,
+    defaults: config.defaults,
+    allowed: config.allowed,
+    environment: config.environment,
+    dockerSocketPaths: ['/var/run/docker.sock', ...(await findSocketPath(docker))],
+    logger,
+  })
+  await catalog.start()
+  stack.adopt(catalog, (it) => it.close())
+
+  const admission = createAdmission(config)
+  const invoker = createInvoker({ engine, admission, newId, clock, node: hostname(), logger })
+  const sweeper = startSweeper({
+    engine,
+    isLive: invoker.isLive,
+    intervalMs: config.sweepIntervalMs,
+    logger,
+  })
+
+  const stopping = new AbortController()
+  const app = createApp({
+    catalog,
+    invoker,
+    engine: engine.kind,
+    ping: engine.ping,
+    findImageDigest: engine.findImageDigest,
+    isClosing: () => stopping.signal.aborted,
+    newId,
+    clock,
+    version: packageJson.version,
+    logger,
+  })
+  const listener = await listen(app, config.host, config.port)
+  logger.info({ url: listener.url, functions: catalog.list().length }, 'listening')
+  await describeEngine()
+
+  const signal = await firstSignal('SIGTERM', 'SIGINT')
+  logger.info({ signal, boundMs: config.shutdownMs }, 'shutting down')
+  stopping.abort()
+  const closed = listener.close()
+  await invoker.close(config.shutdownMs)
+  await closed
+  sweeper.close()
+  await withinMs(sweeper.sweep(), CLEANUP_MS)
+  logger.info('stopped')
+
+  /** Not reaching the engine is not fatal: it may come up after us. */
+  async function describeEngine(): Promise<void> {
+    try {
+      const { warnings, ...info } = await engine.ping()
+      logger.info({ engine: info }, 'engine reachable')
+      for (const warning of warnings) logger.warn(warning)
+    } catch (error) {
+      logger.warn({ err: error }, 'engine not reachable yet')
+    }
+  }
+}
+
+/** The first one asks to end in good order; a second one, as with an impatient Ctrl-C, ends at once. */
+async function firstSignal(...signals: NodeJS.Signals[]): Promise<NodeJS.Signals> {
+  const { promise, resolve } = Promise.withResolvers<NodeJS.Signals>()
+  for (const signal of signals) process.once(signal, resolve)
+  const signal = await promise
+  for (const other of signals) process.removeListener(other, resolve)
+  return signal
+}
+
+try {
+  await main(readConfig(process.env))
+} catch (error) {
+  // What the operator can put right is told in a line; anything else with all that is known.
+  if (error instanceof ConfigError || error instanceof OneshotError) {
+    console.error(`oneshot: ${error.message}`)
+  } else {
+    console.error(error)
+  }
+  process.exitCode = 1
+}
