@@ -8,7 +8,9 @@ export interface BindMount {
   readonly target: string
   readonly readOnly: boolean
   readonly propagation?: string
-  /** Make the folder on the host if it is missing. Compose: true for the short form, settable in the long one. */
+  /** Relabel for SELinux: `z` shared, `Z` private. */
+  readonly selinux?: 'z' | 'Z'
+  /** Make the folder on the host if it is missing. True unless the definition says otherwise, as in Compose. */
   readonly createHostPath: boolean
 }
 

@@ -1,0 +1,137 @@
+import { placeholder } from './template.ts'
+
+export interface Interpolation {
+  readonly text: string
+  /** Variables that are not set and have no default: they became empty. */
+  readonly unset: readonly string[]
+  /** The values that were put in, by name. */
+  readonly used: Readonly<Record<string, string>>
+  /** What is wrong with it; `text` means nothing then. */
+  readonly problem?: string
+}
+
+type Variables = Readonly<Record<string, string | undefined>>
+
+/** Thrown and caught in this file: what is wrong can stand deep inside nested defaults. */
+class InterpolationError extends Error {}
+
+/**
+ * Compose's `$VAR`, `${VAR}`, `${VAR:-default}`, `${VAR-default}`, `${VAR:?error}`, `${VAR?error}`, `${VAR:+other}`,
+ * `${VAR+other}` and `$$`, defaults nested at will. `${{ name }}` becomes a placeholder, its spaces optional.
+ */
+export function interpolate(text: string, variables: Variables): Interpolation {
+  const unset = new Set<string>()
+  const used: Record<string, string> = {}
+  try {
+    const reader = new Reader(text, variables, unset, used)
+    return { text: reader.readToEnd(), unset: [...unset], used }
+  } catch (error) {
+    if (!(error instanceof InterpolationError)) throw error
+    return { text, unset: [], used, problem: error.message }
+  }
+}
+
+const bare = /[A-Za-z_]\w*/y
+const ours = /\{\{\s*([A-Za-z_]\w*)\s*\}\}/y
+const operators = [':-', ':?', ':+', '-', '?', '+'] as const
+type Operator = (typeof operators)[number]
+
+class Reader {
+  #at = 0
+  readonly #text: string
+  readonly #variables: Variables
+  readonly #unset: Set<string>
+  readonly #used: Record<string, string>
+
+  constructor(
+    text: string,
+    variables: Variables,
+    unset: Set<string>,
+    used: Record<string, string>,
+  ) {
+    this.#text = text
+    this.#variables = variables
+    this.#unset = unset
+    this.#used = used
+  }
+
+  readToEnd(): string {
+    return this.#readUntil(undefined, true)
+  }
+
+  /** Reads to `end`, which is left unread. What is not `live` is skipped: a branch not taken asks for nothing. */
+  #readUntil(end: '}' | undefined, live: boolean): string {
+    let result = ''
+    while (this.#at < this.#text.length) {
+      const character = this.#text[this.#at]!
+      if (character === end) return result
+      this.#at++
+      result += character === '$' ? this.#readDollar(live) : character
+    }
+    if (end) throw new InterpolationError(`\${ is never closed: expected ${end}`)
+    return result
+  }
+
+  #readDollar(live: boolean): string {
+    if (this.#take('$')) return '$'
+    if (this.#text.startsWith('{{', this.#at)) return placeholder(this.#readParameter())
+    if (this.#take('{')) return this.#readBraced(live)
+    const name = this.#match(bare)
+    if (!name) {
+      throw new InterpolationError(
+        'a lone $ means nothing: write $$ for one that is meant as it is',
+      )
+    }
+    return live ? this.#read(name[0]) : ''
+  }
+
+  #readParameter(): string {
+    const match = this.#match(ours)
+    if (!match) throw new InterpolationError('expected the name of a parameter, as in ${{ name }}')
+    return match[1]!
+  }
+
+  #readBraced(live: boolean): string {
+    const name = this.#match(bare)?.[0]
+    if (!name) throw new InterpolationError('expected the name of a variable after ${')
+    const operator = operators.find((each) => this.#take(each))
+    if (operator) return this.#readOperand(name, operator, live)
+    if (!this.#take('}')) throw new InterpolationError(`\${${name} is never closed: expected }`)
+    return live ? this.#read(name) : ''
+  }
+
+  #readOperand(name: string, operator: Operator, live: boolean): string {
+    const value = this.#variables[name]
+    const isSet = operator.startsWith(':') ? Boolean(value) : value !== undefined
+    const kind = operator.at(-1)
+    const operand = this.#readUntil('}', live && (kind === '+' ? isSet : !isSet))
+    this.#take('}')
+    if (!live) return ''
+    if (kind === '+') return isSet ? operand : ''
+    if (isSet) return this.#read(name)
+    if (kind === '-') return operand
+    throw new InterpolationError(
+      `the variable ${name} must be set where the gateway runs${operand && `: ${operand}`}`,
+    )
+  }
+
+  #read(name: string): string {
+    const value = this.#variables[name]
+    if (value === undefined) this.#unset.add(name)
+    else this.#used[name] = value
+    return value ?? ''
+  }
+
+  #take(expected: string): boolean {
+    if (!this.#text.startsWith(expected, this.#at)) return false
+    this.#at += expected.length
+    return true
+  }
+
+  #match(pattern: RegExp): RegExpExecArray | null {
+    pattern.lastIndex = this.#at
+    const match = pattern.exec(this.#text)
+    if (match) this.#at = pattern.lastIndex
+    return match
+  }
+}

@@ -1,0 +1,14 @@
+/** An absolute path without `.`, `..`, or doubled or trailing slashes. A relative one is taken from `folder`. */
+export function absolutePath(path: string, folder = '/'): string {
+  const parts: string[] = []
+  for (const part of (path.startsWith('/') ? path : `${folder}/${path}`).split('/')) {
+    if (part === '..') parts.pop()
+    else if (part !== '' && part !== '.') parts.push(part)
+  }
+  return `/${parts.join('/')}`
+}
+
+/** Both absolute and normalised. A folder counts as inside itself. */
+export function isInside(path: string, folder: string): boolean {
+  return path === folder || path.startsWith(folder === '/' ? '/' : `${folder}/`)
+}

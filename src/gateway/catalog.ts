@@ -1,0 +1,221 @@
+import { closest, distance } from 'fastest-levenshtein'
+import type { FSWatcher } from 'node:fs'
+import { watch } from 'node:fs'
+import { readdir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
+import { OneshotError } from '../core/error.ts'
+import type { FunctionSpec } from '../core/function.ts'
+import type { DefinitionSettings, FileProblem, ReadDefinition } from './definition.ts'
+import { functionName, readDefinition, showProblem } from './definition.ts'
+import { readTextFile } from './text-file.ts'
+
+export type CatalogEntry = ReadyFunction | BrokenFunction
+
+export interface ReadyFunction {
+  readonly name: string
+  /** The file's base name. */
+  readonly file: string
+  readonly state: 'ready'
+  readonly spec: FunctionSpec
+  /** As written, with the values of secrets masked: fit to be shown. */
+  readonly source: Readonly<Record<string, unknown>>
+  readonly warnings: readonly string[]
+}
+
+export interface BrokenFunction {
+  readonly name: string
+  readonly file: string
+  readonly state: 'broken'
+  readonly problems: readonly FileProblem[]
+}
+
+export type CatalogEvent =
+  | { readonly type: 'changed'; readonly entry: CatalogEntry }
+  | { readonly type: 'removed'; readonly name: string }
+  /** The folder can't be read now. What was known of it still holds. */
+  | { readonly type: 'unreadable'; readonly error: Error }
+
+export interface CatalogOptions {
+  readonly folder: string
+  readonly settings: DefinitionSettings
+  readonly onChange?: (event: CatalogEvent) => void
+  /** How often the folder is looked at although nothing has told of a change. */
+  readonly rescanMs?: number
+}
+
+/** The functions of a folder, one file each, kept as the folder changes. */
+export interface Catalog {
+  /** Rejects if the folder can't be read. */
+  start(): Promise<void>
+  /** Looks at the folder now. */
+  rescan(): Promise<void>
+  find(name: string): CatalogEntry | undefined
+  /** Throws `function_not_found`. */
+  getEntry(name: string): CatalogEntry
+  /** Throws `function_not_found`, or `function_broken` with the reasons. */
+  get(name: string): FunctionSpec
+  /** By name. */
+  list(): CatalogEntry[]
+  close(): Promise<void>
+}
+
+interface Known {
+  readonly entry: CatalogEntry
+  readonly envFiles: readonly string[]
+  /** Tells one state of the file and its env files from another; undefined while that can't be told. */
+  readonly fingerprint: string | undefined
+}
+
+const NAME = /^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/
+const DEBOUNCE_MS = 50
+/** A file that changed this lately may change again without its time or size telling: it is read once more. */
+const SETTLING_MS = 2_000
+
+export function createCatalog({
+  folder,
+  settings,
+  onChange,
+  rescanMs = 2_000,
+}: CatalogOptions): Catalog {
+  let known = new Map<string, Known>()
+  let watcher: FSWatcher | undefined
+  let timer: NodeJS.Timeout | undefined
+  let debounce: NodeJS.Timeout | undefined
+  let scanning = Promise.resolve()
+
+  async function start(): Promise<void> {
+    await scan()
+    watcher = watchFolder()
+    timer = setInterval(() => void rescan(), rescanMs).unref()
+  }
+
+  function watchFolder(): FSWatcher | undefined {
+    try {
+      // Some file systems tell of nothing, and a watch can be lost: the timer finds what was missed.
+      return watch(folder, { persistent: false }, () => {
+        debounce ??= setTimeout(() => {
+          debounce = undefined
+          void rescan()
+        }, DEBOUNCE_MS).unref()
+      }).on('error', () => {})
+    } catch {
+      return undefined
+    }
+  }
+
+  function rescan(): Promise<void> {
+    scanning = scanning
+      .then(scan)
+      .catch((error: unknown) => onChange?.({ type: 'unreadable', error: error as Error }))
+    return scanning
+  }
+
+  async function scan(): Promise<void> {
+    const next = new Map<string, Known>()
+    for (const [name, files] of await findFiles(folder)) {
+      next.set(name, await look(name, files, known.get(name)))
+    }
+    const before = known
+    known = next
+    for (const [name, { entry }] of next) {
+      if (entry !== before.get(name)?.entry) onChange?.({ type: 'changed', entry })
+    }
+    for (const name of before.keys()) if (!next.has(name)) onChange?.({ type: 'removed', name })
+  }
+
+  async function look(name: string, files: readonly string[], before?: Known): Promise<Known> {
+    const paths = files.map((file) => join(folder, file))
+    const seen = await fingerprint([...paths, ...(before?.envFiles ?? [])])
+    if (before && seen !== undefined && seen === before.fingerprint) return before
+    const { envFiles, ...read } = await readFunction(name, files)
+    const file = files[0]!
+    const entry: CatalogEntry = read.problems
+      ? { name, file, state: 'broken', problems: read.problems }
+      : { ...read, name, file, state: 'ready' }
+    return {
+      entry: before && isDeepStrictEqual(entry, before.entry) ? before.entry : entry,
+      envFiles,
+      fingerprint: await fingerprint([...paths, ...envFiles]),
+    }
+  }
+
+  async function readFunction(name: string, files: readonly string[]): Promise<ReadDefinition> {
+    const [file = '', second] = files
+    const broken = (message: string): ReadDefinition => ({
+      problems: [{ file, line: 1, column: 1, key: '', message }],
+      envFiles: [],
+    })
+    if (second !== undefined) return broken(`${second} has the same name: remove one of them`)
+    if (!NAME.test(name)) {
+      return broken('expected a name of a-z, 0-9 and -, at most 63 characters: rename the file')
+    }
+    const path = join(folder, file)
+    const read = await readTextFile(path)
+    return 'text' in read ? readDefinition(path, read.text, settings) : broken(read.reason)
+  }
+
+  function find(name: string): CatalogEntry | undefined {
+    return NAME.test(name) ? known.get(name)?.entry : undefined
+  }
+
+  function getEntry(name: string): CatalogEntry {
+    const entry = find(name)
+    if (entry) return entry
+    const names = [...known.keys()].filter((each) => NAME.test(each))
+    const near = NAME.test(name) && names.length > 0 ? closest(name, names) : undefined
+    const hint = near && distance(name, near) <= 2 ? `did you mean ${near}? ` : ''
+    const detail = `There is no such function: ${hint}GET /functions lists them.`
+    throw new OneshotError('function_not_found', detail)
+  }
+
+  function get(name: string): FunctionSpec {
+    const entry = getEntry(name)
+    if (entry.state === 'ready') return entry.spec
+    const reasons = entry.problems.map(showProblem).join('; ')
+    throw new OneshotError(
+      'function_broken',
+      `The definition of ${name} has to be corrected: ${reasons}`,
+    )
+  }
+
+  function list(): CatalogEntry[] {
+    const entries = Array.from(known.values(), ({ entry }) => entry)
+    return entries.sort((a, b) => (a.name < b.name ? -1 : 1))
+  }
+
+  async function close(): Promise<void> {
+    watcher?.close()
+    clearInterval(timer)
+    clearTimeout(debounce)
+    await scanning
+  }
+
+  return { start, rescan, find, getEntry, get, list, close }
+}
+
+/** The definitions' file names by their functions' names. Folders hold what images are built from. */
+async function findFiles(folder: string): Promise<Map<string, string[]>> {
+  const entries = await readdir(folder, { withFileTypes: true }).catch(
+    (cause: NodeJS.ErrnoException) => {
+      const hint = 'create it, or set ONESHOT_FUNCTIONS to the folder of your functions'
+      throw new Error(`The folder ${folder} can't be read (${cause.code}): ${hint}.`, { cause })
+    },
+  )
+  const files = entries
+    .filter((entry) => !entry.isDirectory() && /^[^.].*\.ya?ml$/.test(entry.name))
+    .map(({ name }) => name)
+    .sort()
+  return Map.groupBy(files, functionName)
+}
+
+async function fingerprint(paths: readonly string[]): Promise<string | undefined> {
+  const settledBefore = Date.now() - SETTLING_MS
+  const marks: string[] = []
+  for (const path of paths) {
+    const found = await stat(path, { bigint: true }).catch(() => undefined)
+    if (found && found.ctimeMs > settledBefore) return undefined
+    marks.push(found ? `${found.ino} ${found.size} ${found.mtimeNs} ${found.ctimeNs}` : 'missing')
+  }
+  return marks.join('\n')
+}

@@ -1,0 +1,144 @@
+import { closest, distance } from 'fastest-levenshtein'
+import { basename, dirname, resolve } from 'node:path'
+import type { Definition, DefinitionDefaults, DefinitionProblem } from '../core/definition.ts'
+import { parseDefinition } from '../core/definition.ts'
+import { toFunctionSpec } from '../core/definition-spec.ts'
+import { parseEnvFile } from '../core/env-file.ts'
+import type { FunctionSpec } from '../core/function.ts'
+import { absolutePath } from '../core/path.ts'
+import type { Allowance } from '../core/policy.ts'
+import { checkPolicy } from '../core/policy.ts'
+import { placeholdersIn } from '../core/template.ts'
+import type { DefinitionDocument, FileProblem } from './definition-document.ts'
+import { readDocument } from './definition-document.ts'
+import { readTextFile } from './text-file.ts'
+
+export type { FileProblem } from './definition-document.ts'
+
+export interface DefinitionSettings {
+  readonly defaults: DefinitionDefaults
+  /** What the operator lets definitions ask for beyond what is safe. */
+  readonly allowed: ReadonlySet<Allowance>
+  /** Where the engine's socket is on its host. */
+  readonly dockerSocketPaths: readonly string[]
+  /** What `~` stands for. */
+  readonly home: string
+  /** Fills in `${VAR}`. */
+  readonly environment: Readonly<Record<string, string | undefined>>
+}
+
+export type ReadDefinition = {
+  /** The env files that were asked for, absolute: a change of them changes the function. */
+  readonly envFiles: readonly string[]
+} & (
+  | {
+      readonly spec: FunctionSpec
+      /** As written, before variables are filled in, with the values of secrets masked. */
+      readonly source: Readonly<Record<string, unknown>>
+      readonly warnings: readonly string[]
+      readonly problems?: never
+    }
+  | { readonly spec?: never; readonly problems: readonly FileProblem[] }
+)
+
+/** Reads the definition in `text`, the content of `file`, and its env files. What is wrong is told, all at once. */
+export async function readDefinition(
+  file: string,
+  text: string,
+  settings: DefinitionSettings,
+): Promise<ReadDefinition> {
+  const document = readDocument(basename(file), text, settings.environment)
+  const { source, value, warnings, locate } = document
+  const refused = (problems: readonly DefinitionProblem[], envFiles: readonly string[] = []) => ({
+    problems: problems.map((problem) => locate(hinted(problem))),
+    envFiles,
+  })
+  if (document.problems.length > 0) return { problems: document.problems, envFiles: [] }
+  const misplaced = findMisplaced(value)
+  if (misplaced.length > 0) return refused(misplaced)
+  const { definition, problems } = parseDefinition(value)
+  if (!definition) return refused(explained(problems))
+
+  const folder = dirname(resolve(file))
+  const env = await readEnvFiles(definition, folder, settings.environment)
+  if (env.problems.length > 0) return refused(env.problems, env.files)
+  const { defaults, home, environment } = settings
+  const surroundings = { defaults, folder, home, environment, envFile: env.variables }
+  const converted = toFunctionSpec(functionName(file), definition, surroundings)
+  if (!converted.spec) return refused(converted.problems, env.files)
+  const { spec } = converted
+  const breaches = checkPolicy(spec, settings.allowed, settings.dockerSocketPaths)
+  if (breaches.length > 0) return refused(breaches, env.files)
+  return { spec, source, warnings, envFiles: env.files }
+}
+
+/** The name that a file gives its function. */
+export function functionName(file: string): string {
+  return basename(file).replace(/\.ya?ml$/, '')
+}
+
+/** Such as `hello.yml:3:5: deploy.resources.limits.memory: expected …` */
+export function showProblem({ file, line, column, key, message }: FileProblem): string {
+  return `${file}:${line}:${column}: ${key && `${key}: `}${message}`
+}
+
+const templated = new Set(['command', 'entrypoint', 'environment', 'env'])
+
+/** A call's parameters decide over its command and environment, over nothing else. */
+function findMisplaced(definition: DefinitionDocument['value']): DefinitionProblem[] {
+  const problems: DefinitionProblem[] = []
+  const look = (value: unknown, path: DefinitionProblem['path']) => {
+    if (typeof value === 'string') {
+      const message = `\${{ ${placeholdersIn(value)[0]} }} can only stand in command, entrypoint and environment`
+      if (placeholdersIn(value).length > 0) problems.push({ path, message })
+    } else if (Array.isArray(value)) {
+      for (const [index, item] of value.entries()) look(item, [...path, index])
+    } else if (typeof value === 'object' && value !== null) {
+      for (const [key, item] of Object.entries(value)) {
+        if (path.length > 0 || !(templated.has(key) || key.startsWith('x-')))
+          look(item, [...path, key])
+      }
+    }
+  }
+  look(definition, [])
+  return problems
+}
+
+/** In a whole Compose file everything is misplaced: one reason is enough. */
+function explained(problems: readonly DefinitionProblem[]): readonly DefinitionProblem[] {
+  const compose = problems.filter(({ path }) => path.length === 1 && path[0] === 'services')
+  return compose.length > 0 ? compose : problems
+}
+
+function hinted({ path, message, known }: DefinitionProblem): DefinitionProblem {
+  const key = String(path.at(-1))
+  const meant = known && closest(key, [...known])
+  if (!meant) return { path, message }
+  const isNear = distance(key, meant) <= Math.max(1, Math.floor(key.length / 2.5))
+  const hint = isNear ? `did you mean ${meant}?` : `expected one of ${known.join(', ')}`
+  return { path, message: `${message}: ${hint}` }
+}
+
+async function readEnvFiles(
+  { env_file: entries = [] }: Definition,
+  folder: string,
+  environment: DefinitionSettings['environment'],
+) {
+  const files: string[] = []
+  const problems: DefinitionProblem[] = []
+  let variables: Readonly<Record<string, string>> = {}
+  for (const { path, required, format } of entries) {
+    const file = absolutePath(path, folder)
+    files.push(file)
+    const found = await readTextFile(file)
+    if ('text' in found) {
+      const read = parseEnvFile(found.text, { ...environment, ...variables }, format)
+      if ('variables' in read) variables = { ...variables, ...read.variables }
+      else problems.push({ path: ['env_file'], message: `${path}:${read.line}: ${read.problem}` })
+    } else if (!found.isMissing || required) {
+      const hint = found.isMissing ? ': create it, or set required: false' : ''
+      problems.push({ path: ['env_file'], message: `${path} ${found.reason}${hint}` })
+    }
+  }
+  return { files, problems, variables }
+}
