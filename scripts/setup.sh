@@ -6,7 +6,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # The project's own Node comes with its dependencies, and goes before an older one of the machine's.
 ready_node() {
   command -v node >/dev/null && command -v npm >/dev/null || die 'needs Node 20 or newer with npm: https://nodejs.org'
-  node -e 'process.exit(Number.parseInt(process.versions.node) < 20)' || die "needs Node 20 or newer, found $(node -v)"
+  node -e 'process.exit(Number.parseInt(process.versions.node) < 20 ? 1 : 0)' || die "needs Node 20 or newer, found $(node -v)"
   if [ "$root/package-lock.json" -nt "$root/node_modules/.package-lock.json" ]; then
     say 'installing the dependencies'
     (cd "$root" && npm ci --no-audit --no-fund --loglevel=error >&2) || die 'npm ci failed'
