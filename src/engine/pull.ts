@@ -50,7 +50,7 @@ async function startPull(docker: Docker, request: PullRequest): Promise<AsyncIte
 /** Base64url with its padding: the engine's decoder wants it. */
 function toHeader(auth: RegistryAuth): string {
   const base64 = Buffer.from(JSON.stringify(auth)).toString('base64')
-  return base64
+  return base64.replaceAll('+', '-').replaceAll('/', '_')
 }
 
 /**

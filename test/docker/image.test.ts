@@ -191,7 +191,7 @@ describe('while a pull is under way', () => {
     const { asked, release } = registry.hold()
     const impatient = new AbortController()
     const first = images.pull(image, platform, impatient.signal)
-    await asked
+    await Promise.race([asked, first])
     const second = images.pull(image, platform, never)
     impatient.abort('cancelled')
     await expect(first).rejects.toBe('cancelled')
@@ -205,7 +205,7 @@ describe('while a pull is under way', () => {
     const { asked, release } = registry.hold()
     const only = new AbortController()
     const gone = images.pull(image, platform, only.signal)
-    await asked
+    await Promise.race([asked, gone])
     only.abort('timed_out')
     await expect(gone).rejects.toBe('timed_out')
     const again = await requestsForTag(async () => {
@@ -221,7 +221,7 @@ describe('while a pull is under way', () => {
     const images = await loggedIn()
     const { asked, release } = registry.hold()
     const pulling = images.pull(image, platform, never)
-    await asked
+    await Promise.race([asked, pulling])
     const closed = images.close()
     await expect(pulling).rejects.toMatchObject({ code: 'shutting_down' })
     await closed

@@ -278,7 +278,13 @@ describe('the digest of an image', () => {
     response.end(
       JSON.stringify({
         Id: hex('0'),
-        RepoDigests: [`app@${hex('1')}`, `a.b/app@${hex('2')}`, `a.b/app@${hex('3')}`],
+        RepoDigests: [
+          `c.d/library/app@${hex('4')}`,
+          `app@${hex('1')}`,
+          `c.d/app@${hex('4')}`,
+          `a.b/app@${hex('2')}`,
+          `a.b/app@${hex('3')}`,
+        ],
       }),
     )
 
