@@ -30,7 +30,7 @@ export interface Images {
   close(): Promise<void>
 }
 
-export interface Wanted {
+interface Wanted {
   readonly policy: ContainerSpec['pullPolicy']
   /** `os[/arch[/variant]]` */
   readonly platform?: string | undefined
