@@ -51,7 +51,7 @@ const pids = integer(1)
 
 /** Loose enough for what engines take, strict enough to tell a slip from an image that is not there. */
 const reference =
-  /^(?:[a-zA-Z0-9.-]+(?::\d+)?\/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::[\w][\w.-]{0,127})?(?:@[\w+.-]+:[0-9a-f]{32,})?$|^sha256:[0-9a-f]{64}$/
+  /^(?:[a-zA-Z0-9.-]+(?::\d+)?\/)?[a-z0-9]+(?:(?:__?|-+|[./])[a-z0-9]+)*(?::[\w][\w.-]{0,127})?(?:@[\w+.-]+:[0-9a-f]{32,})?$|^sha256:[0-9a-f]{64}$/
 
 const image = text.transform((value, context) =>
   reference.test(value)

@@ -41,12 +41,15 @@ export interface ValueProblem {
   readonly detail: string
 }
 
+/** RFC 3339's full-time, which has an offset; ISO's has none. */
+const time = /^(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d+)?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/
+
 /** JSON Schema's formats, as zod checks them. */
 export const formats: Readonly<Record<string, z.ZodType>> = {
   uri: z.url(),
   email: z.email(),
   date: z.iso.date(),
-  time: z.iso.time(),
+  time: z.string().regex(time),
   'date-time': z.iso.datetime({ offset: true }),
   duration: z.iso.duration(),
   uuid: z.guid(),

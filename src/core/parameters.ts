@@ -126,7 +126,10 @@ function accept(
     )
     return given
   }
-  if (text.includes('\0')) refuse('contains a NUL character, which no variable can hold')
+  if (text.includes('\0')) {
+    refuse('contains a NUL character, which no variable can hold')
+    return given
+  }
   const { value, problems } = checkValue(schema, given)
   for (const { path, detail } of problems) refuse(detail, path)
   return value

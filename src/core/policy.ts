@@ -175,7 +175,10 @@ function bindNeeds(source: string, readOnly: boolean, sockets: readonly string[]
     const what = `${source} is part of what the host is made of`
     needs.push({ path: ['volumes'], what, allowance: 'host-root' })
   }
-  const leadsToSocket = sockets.some((socket) => isInside(canonical(socket), path))
+  const leadsToSocket = sockets.some(
+    (socket) =>
+      isInside(canonical(socket), path) || isInside(absolutePath(socket), absolutePath(source)),
+  )
   if (path !== '/' && (leadsToSocket || socketNames.test(path))) {
     const what = `${source} gives the engine's socket, and with it the host`
     needs.push({ path: ['volumes'], what, allowance: 'docker-socket' })
@@ -183,7 +186,7 @@ function bindNeeds(source: string, readOnly: boolean, sockets: readonly string[]
   return needs
 }
 
-/** `/var/run` is a link to `/run` wherever Docker runs. */
+/** `/var/run` is a link to `/run` almost everywhere. */
 function canonical(path: string): string {
   return absolutePath(path).replace(/^\/var\/run(?=\/|$)/, '/run')
 }

@@ -1,4 +1,4 @@
-import type { Document, Node, Scalar } from 'yaml'
+import type { Document, Node, Scalar, YAMLError } from 'yaml'
 import { isAlias, isMap, isScalar, isSeq, LineCounter, parse, parseDocument } from 'yaml'
 import type { DefinitionProblem } from '../core/definition.ts'
 import { interpolate } from '../core/interpolate.ts'
@@ -54,10 +54,10 @@ export function readDocument(
   }
   try {
     const document = parseDocument(text, { lineCounter: lines, merge: true, prettyErrors: false })
-    const faults = [...document.errors, ...document.warnings]
-    if (faults.length > 0) {
-      return unreadable(...faults.map(({ pos, message }) => at(pos[0], '', `not YAML: ${message}`)))
-    }
+    // What comes after the first fault is most often its echo.
+    const [fault] = [...document.errors, ...document.warnings]
+    if (fault)
+      return unreadable(at(fault.pos[0], '', `not YAML: ${fault.message}${quoteHint(text, fault)}`))
     const written: unknown = document.toJS({ maxAliasCount: MAX_ALIASES })
     if (!isMap(document.contents)) {
       return unreadable(at(0, '', 'expected a map of keys such as image and command'))
@@ -79,6 +79,12 @@ export function readDocument(
     const reason = error instanceof RangeError ? 'nested too deeply' : (error as Error).message
     return unreadable(at(0, '', `not YAML: ${reason}`))
   }
+}
+
+/** `[${VAR}]` and `{ a: ${VAR} }` look right and are not: there, a brace begins a map. */
+function quoteHint(text: string, { pos: [offset] }: YAMLError): string {
+  const before = text.slice(text.lastIndexOf('\n', offset - 1) + 1, offset + 1)
+  return before.includes('${') ? ': inside [ ] and { }, put quotes around ${…}' : ''
 }
 
 /** Keys below which numbers are meant as texts: `VERSION: 1.10` is not 1.1. */
