@@ -2,6 +2,7 @@ import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { distance } from 'fastest-levenshtein'
 import { z } from 'zod'
+import { allowances } from './core/policy.ts'
 import { parseBytes, parseDuration } from './core/units.ts'
 
 const duration = setting('a duration such as 30s or 1m30s', parseDuration)
@@ -17,15 +18,13 @@ const count = (min: number, max: number) =>
     .transform(Number)
     .refine((value) => value >= min && value <= max, `must be a whole number from ${min} to ${max}`)
 
-/** What an operator may allow definitions to have, and does not by default. */
-const Allowance = z.enum(['privileged', 'host-network', 'host-pid', 'docker-socket', 'host-root'])
-
-const allowances = z.string().transform((value, context) => {
+const Allowance = z.enum(allowances)
+const allowed = z.string().transform((value, context) => {
   const names = value.split(/[\s,]+/).filter((name) => name !== '')
   return names.flatMap((name) => {
     const parsed = Allowance.safeParse(name)
     if (parsed.success) return parsed.data
-    context.addIssue(`has "${name}"; it may list ${Allowance.options.join(', ')}`)
+    context.addIssue(`has "${name}"; it may list ${allowances.join(', ')}`)
     return []
   })
 })
@@ -69,9 +68,9 @@ export const Settings = z.object({
   ONESHOT_MAX_LOGS: bytes
     .prefault('10m')
     .describe("How much of a container's output the engine keeps, of a function that states none"),
-  ONESHOT_ALLOW: allowances
+  ONESHOT_ALLOW: allowed
     .prefault('')
-    .describe(`What definitions may use beyond the safe defaults: ${Allowance.options.join(', ')}`),
+    .describe(`What definitions may use beyond the safe defaults: ${allowances.join(', ')}`),
   ONESHOT_SECRETS: path.prefault('/run/secrets').describe('Folder of the files that secrets name'),
   ONESHOT_CONFIGS: path.prefault('/run/configs').describe('Folder of the files that configs name'),
   ONESHOT_SHUTDOWN_TIMEOUT: duration
@@ -114,24 +113,28 @@ function toConfig(
     logLevel: settings.ONESHOT_LOG_LEVEL,
     concurrency: settings.ONESHOT_CONCURRENCY,
     queueLength: settings.ONESHOT_QUEUE,
-    defaults: {
-      timeoutMs: settings.ONESHOT_TIMEOUT,
-      maxTimeoutMs: settings.ONESHOT_MAX_TIMEOUT,
-      memoryBytes: settings.ONESHOT_MEMORY,
-      pids: settings.ONESHOT_PIDS,
-      inputBytes: settings.ONESHOT_MAX_INPUT,
-      outputBytes: settings.ONESHOT_MAX_OUTPUT,
-      logBytes: settings.ONESHOT_MAX_LOGS,
+    definitions: {
+      defaults: {
+        timeoutMs: settings.ONESHOT_TIMEOUT,
+        maxTimeoutMs: settings.ONESHOT_MAX_TIMEOUT,
+        memoryBytes: settings.ONESHOT_MEMORY,
+        pids: settings.ONESHOT_PIDS,
+        inputBytes: settings.ONESHOT_MAX_INPUT,
+        outputBytes: settings.ONESHOT_MAX_OUTPUT,
+        logBytes: settings.ONESHOT_MAX_LOGS,
+      },
+      allowed: new Set(settings.ONESHOT_ALLOW),
+      home: homedir(),
+      environment: env,
     },
-    allowed: new Set(settings.ONESHOT_ALLOW),
     secretsFolder: settings.ONESHOT_SECRETS,
     configsFolder: settings.ONESHOT_CONFIGS,
     shutdownMs: settings.ONESHOT_SHUTDOWN_TIMEOUT,
     sweepIntervalMs: settings.ONESHOT_SWEEP_INTERVAL,
     /** Docker's own, which its command line uses too. */
     dockerConfigFile: join(env['DOCKER_CONFIG'] ?? join(homedir(), '.docker'), 'config.json'),
-    /** What definitions fill `${VAR}` in from. */
-    environment: env,
+    /** Of the programs that Docker keeps credentials with. */
+    helperEnvironment: env,
   }
 }
 

@@ -1,4 +1,5 @@
 import { hostname } from 'node:os'
+import type { Logger } from 'pino'
 import { v7 as newId } from 'uuid'
 import packageJson from '../package.json' with { type: 'json' }
 import { ConfigError, readConfig } from './config.ts'
@@ -11,7 +12,9 @@ import { createFiles } from './engine/files.ts'
 import { createImages } from './engine/image.ts'
 import { withinMs } from './engine/stop.ts'
 import { createAdmission } from './gateway/admission.ts'
+import type { CatalogEvent } from './gateway/catalog.ts'
 import { createCatalog } from './gateway/catalog.ts'
+import { showProblem } from './gateway/definition.ts'
 import { createInvoker } from './gateway/invoke.ts'
 import { startSweeper } from './gateway/recover.ts'
 import { createApp } from './http/app.ts'
@@ -33,7 +36,7 @@ async function main(config: Config): Promise<void> {
   const docker = connectDocker()
   const credentials = createCredentials({
     configFile: config.dockerConfigFile,
-    env: config.environment,
+    env: config.helperEnvironment,
   })
   const images = stack.adopt(createImages({ docker, credentials, clock }), (it) => it.close())
   const files = createFiles({ docker, ...config })
@@ -49,11 +52,11 @@ async function main(config: Config): Promise<void> {
 
   const catalog = createCatalog({
     folder: config.functionsFolder,
-    defaults: config.defaults,
-    allowed: config.allowed,
-    environment: config.environment,
-    dockerSocketPaths: ['/var/run/docker.sock', ...(await findSocketPath(docker))],
-    logger,
+    settings: {
+      ...config.definitions,
+      dockerSocketPaths: ['/var/run/docker.sock', ...(await findSocketPath(docker))],
+    },
+    onChange: (event) => logChange(logger, event),
   })
   await catalog.start()
   stack.adopt(catalog, (it) => it.close())
@@ -103,6 +106,30 @@ async function main(config: Config): Promise<void> {
     } catch (error) {
       logger.warn({ err: error }, 'engine not reachable yet')
     }
+  }
+}
+
+function logChange(logger: Logger, event: CatalogEvent): void {
+  switch (event.type) {
+    case 'changed': {
+      const { name, state } = event.entry
+      if (event.entry.state === 'ready') {
+        logger.info({ function: name, warnings: event.entry.warnings }, 'function ready')
+      } else {
+        const problems = event.entry.problems.map(showProblem)
+        logger.warn({ function: name, state, problems }, 'function broken')
+      }
+      break
+    }
+    case 'removed':
+      logger.info({ function: event.name }, 'function removed')
+      break
+    case 'unreadable':
+      logger.warn(
+        { err: event.error },
+        'the folder of functions cannot be read; what is known of it holds',
+      )
+      break
   }
 }
 

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -16,6 +16,8 @@ export interface Program extends AsyncDisposable {
   /** Where it listens, without a slash at the end. */
   readonly url: string
   readonly pid: number
+  /** The folder of its definitions. */
+  readonly functionsFolder: string
   /** What it has logged so far; grows. */
   readonly logs: readonly LogRecord[]
   /** Asks it to end and waits until it has: its exit code, null if a signal ended it. May be called again. */
@@ -25,28 +27,36 @@ export interface Program extends AsyncDisposable {
 export interface ProgramOptions {
   /** Added to the program's environment; `undefined` takes a variable away. */
   readonly env?: Readonly<Record<string, string | undefined>>
+  /** Definitions by name, served instead of the gallery. */
+  readonly functions?: Readonly<Record<string, string>>
 }
 
 /**
  * Starts the gateway on a free port with a data folder of its own, and returns once it listens.
  * Rejects with the exit code and what it wrote, if it ends before that.
  */
-export async function startProgram({ env = {} }: ProgramOptions = {}): Promise<Program> {
-  const data = await mkdtemp(join(tmpdir(), 'oneshot-data-'))
+export async function startProgram(options: ProgramOptions = {}): Promise<Program> {
+  const { env = {}, functions } = options
+  const temporary = await mkdtemp(join(tmpdir(), 'oneshot-'))
+  const functionsFolder = join(functions ? temporary : root, 'functions')
+  if (functions) await mkdir(functionsFolder)
+  for (const [name, definition] of Object.entries(functions ?? {})) {
+    await writeFile(join(functionsFolder, `${name}.yml`), definition)
+  }
   const child = spawn(process.execPath, ['src/main.ts'], {
     cwd: root,
     env: {
       ...withoutSettings(process.env),
       ONESHOT_HOST: '127.0.0.1',
       ONESHOT_PORT: '0',
-      ONESHOT_DATA: data,
-      ONESHOT_FUNCTIONS: join(root, 'functions'),
+      ONESHOT_DATA: join(temporary, 'data'),
+      ONESHOT_FUNCTIONS: functionsFolder,
       ...env,
     },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const ended = once(child, 'close').then(async ([code]) => {
-    await rm(data, { recursive: true, force: true })
+    await rm(temporary, { recursive: true, force: true })
     return code as number | null
   })
   const complaint = text(child.stderr)
@@ -74,6 +84,7 @@ export async function startProgram({ env = {} }: ProgramOptions = {}): Promise<P
   return {
     url,
     pid: child.pid as number,
+    functionsFolder,
     logs,
     stop,
     [Symbol.asyncDispose]: async () => {

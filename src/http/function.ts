@@ -3,7 +3,7 @@ import type { OpenAPIHono } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { accepts } from 'hono/accepts'
 import type { Envelope } from '../core/envelope.ts'
-import type { OneshotError } from '../core/error.ts'
+import { OneshotError } from '../core/error.ts'
 import type { FunctionSpec } from '../core/function.ts'
 import type { Catalog } from '../gateway/catalog.ts'
 import type { Invoker, Running } from '../gateway/invoke.ts'
@@ -58,6 +58,10 @@ export function mountFunction(
       outgoing.off('close', onClose)
       answer.dispose?.()
     }
+  })
+  app.all('/function/:name', (c) => {
+    c.header('Allow', 'POST')
+    throw new OneshotError('method_not_allowed', 'A function is called by POST.')
   })
 }
 

@@ -1,6 +1,7 @@
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import type { z } from '@hono/zod-openapi'
 import type { Catalog, CatalogEntry } from '../gateway/catalog.ts'
+import { showProblem } from '../gateway/definition.ts'
 import type { Env } from './app.ts'
 import type { FunctionDetail, FunctionSummary } from './openapi.ts'
 import { getFunction, listFunctions } from './openapi.ts'
@@ -31,14 +32,14 @@ export function mountFunctions(
       file: entry.file,
       ...(imageDigest !== undefined && { imageDigest }),
       warnings: [...entry.warnings],
-      definition: entry.source,
+      definition: { ...entry.source },
     }
   }
 }
 
 function toSummary(entry: CatalogEntry): z.infer<typeof FunctionSummary> {
   const { name, state } = entry
-  if (state === 'broken') return { name, state, problems: entry.problems.map(String) }
+  if (state === 'broken') return { name, state, problems: entry.problems.map(showProblem) }
   const { description, container } = entry.spec
   return { name, state, ...(description !== undefined && { description }), image: container.image }
 }

@@ -1,0 +1,31 @@
+import Docker from 'dockerode'
+
+const docker = new Docker()
+
+/** The containers, running or not, that any gateway has made for a call. */
+export async function findContainers(functionName?: string): Promise<Docker.ContainerInfo[]> {
+  const label =
+    functionName === undefined ? 'oneshot.invocation' : `oneshot.function=${functionName}`
+  return docker.listContainers({ all: true, filters: { label: [label] } })
+}
+
+/** Asks again until `done` says so; rejects after `ms`. For what the engine tells by no event of ours. */
+export async function eventually<T>(
+  ask: () => Promise<T>,
+  done: (value: T) => boolean,
+  ms = 20_000,
+): Promise<T> {
+  const giveUpAt = Date.now() + ms
+  for (;;) {
+    const value = await ask()
+    if (done(value)) return value
+    if (Date.now() > giveUpAt) throw new Error(`still ${JSON.stringify(value)} after ${ms} ms`)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+}
+
+export const noContainers = (functionName?: string) =>
+  eventually(
+    () => findContainers(functionName),
+    (containers) => containers.length === 0,
+  )

@@ -1,0 +1,143 @@
+import { pino } from 'pino'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { OneshotError } from '../../src/core/error.ts'
+import type { FunctionSpec } from '../../src/core/function.ts'
+import { createAdmission } from '../../src/gateway/admission.ts'
+import { createInvoker } from '../../src/gateway/invoke.ts'
+import { functionSpec } from '../function-spec.ts'
+import { createFakeEngine } from './fake-engine.ts'
+
+const io = { stdin: undefined, stdout: () => {}, stderr: () => {} }
+
+function setUp(concurrency = 10) {
+  const clock = Date.now
+  const { engine, next } = createFakeEngine(clock)
+  const admission = createAdmission({ concurrency, queueLength: 10 })
+  let count = 0
+  const invoker = createInvoker({
+    engine,
+    admission,
+    newId: () => `id-${(count += 1)}`,
+    clock,
+    node: 'here',
+    logger: pino({ level: 'silent' }),
+  })
+  const invoke = (overrides: Partial<FunctionSpec> = {}) =>
+    invoker.invoke({ spec: functionSpec(overrides as object), parameters: {}, io })
+  return { invoker, invoke, next, admission }
+}
+
+describe('a call', () => {
+  beforeEach(() => {
+    vi.useFakeTimers()
+  })
+  afterEach(() => {
+    vi.useRealTimers()
+  })
+
+  test('of a command that ends with 0 has succeeded', async () => {
+    const { invoke, next } = setUp()
+    const call = invoke()
+    ;(await next()).end({ kind: 'exited', exitCode: 0, oomKilled: false })
+    await expect(call.end).resolves.toMatchObject({
+      id: 'id-1',
+      state: 'succeeded',
+      outcome: { reason: 'exited', exitCode: 0 },
+      node: 'fake',
+    })
+  })
+
+  test('of a command that ends with another code has failed, and is no error', async () => {
+    const { invoke, next } = setUp()
+    const call = invoke()
+    ;(await next()).end({ kind: 'exited', exitCode: 3, oomKilled: false })
+    await expect(call.end).resolves.toMatchObject({ state: 'failed', outcome: { exitCode: 3 } })
+  })
+
+  test('tells the command its invocation and its function', async () => {
+    const { invoke, next } = setUp()
+    void invoke()
+    const { task } = await next()
+    expect(task.container.environment).toMatchObject({
+      ONESHOT_INVOCATION_ID: 'id-1',
+      ONESHOT_FUNCTION: 'test',
+    })
+  })
+
+  test('past its timeout is stopped as timed_out, and a later cancel does not change that', async () => {
+    const { invoke, next } = setUp()
+    const call = invoke({ timeoutMs: 1000 })
+    const { stop, end } = await next()
+    await vi.advanceTimersByTimeAsync(999)
+    expect(stop.aborted).toBe(false)
+    await vi.advanceTimersByTimeAsync(1)
+    call.stop('cancelled')
+    expect(stop.reason).toBe('timed_out')
+    end({ kind: 'stopped', by: stop.reason, exitCode: 137 })
+    await expect(call.end).resolves.toMatchObject({
+      state: 'timed_out',
+      outcome: { exitCode: 137 },
+    })
+  })
+
+  test('that times out in the queue ends as timed_out and never reaches the engine', async () => {
+    const { invoke, next, admission } = setUp(1)
+    const first = invoke()
+    const { end } = await next()
+    const second = invoke({ timeoutMs: 1000 })
+    await vi.advanceTimersByTimeAsync(1000)
+    await expect(second.end).resolves.toMatchObject({
+      state: 'timed_out',
+      outcome: { reason: 'timed_out', exitCode: null },
+      timings: { queueMs: 1000 },
+    })
+    end({ kind: 'exited', exitCode: 0, oomKilled: false })
+    await first.end
+    expect(admission.counts()).toEqual({ running: 0, waiting: 0 })
+  })
+
+  test("gives its slot back when the engine can't be reached", async () => {
+    const { invoke, next, admission } = setUp()
+    const call = invoke()
+    const error = new OneshotError('engine_unreachable', 'gone')
+    ;(await next()).fail(error)
+    await expect(call.end).rejects.toBe(error)
+    expect(admission.counts()).toEqual({ running: 0, waiting: 0 })
+  })
+
+  test('is live until it has ended', async () => {
+    const { invoke, next, invoker } = setUp()
+    const call = invoke()
+    expect(invoker.isLive('id-1')).toBe(true)
+    ;(await next()).end({ kind: 'exited', exitCode: 0, oomKilled: false })
+    await call.end
+    expect(invoker.isLive('id-1')).toBe(false)
+  })
+})
+
+describe('closing', () => {
+  test('refuses new calls, lets those that run end, and then returns', async () => {
+    const { invoke, next, invoker } = setUp()
+    const call = invoke()
+    const { end } = await next()
+    let closed = false
+    const closing = invoker.close(60_000).then(() => {
+      closed = true
+    })
+    await expect(invoke().end).rejects.toMatchObject({ code: 'shutting_down' })
+    expect(closed).toBe(false)
+    end({ kind: 'exited', exitCode: 0, oomKilled: false })
+    await closing
+    await expect(call.end).resolves.toMatchObject({ state: 'succeeded' })
+  })
+
+  test('cancels what still runs at its bound', async () => {
+    const { invoke, next, invoker } = setUp()
+    const call = invoke()
+    const { stop, end } = await next()
+    const closing = invoker.close(1)
+    stop.addEventListener('abort', () => end({ kind: 'stopped', by: stop.reason, exitCode: 143 }))
+    await closing
+    await expect(call.end).resolves.toMatchObject({ state: 'cancelled' })
+  })
+})

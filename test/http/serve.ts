@@ -1,0 +1,103 @@
+import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http'
+import { request } from 'node:http'
+import { once } from 'node:events'
+import { buffer } from 'node:stream/consumers'
+import { pino } from 'pino'
+import { onTestFinished } from 'vitest'
+import { OneshotError } from '../../src/core/error.ts'
+import type { FunctionSpec } from '../../src/core/function.ts'
+import { createAdmission } from '../../src/gateway/admission.ts'
+import type { Catalog } from '../../src/gateway/catalog.ts'
+import { createInvoker } from '../../src/gateway/invoke.ts'
+import { createApp } from '../../src/http/app.ts'
+import { listen } from '../../src/http/server.ts'
+import { functionSpec } from '../function-spec.ts'
+import { createFakeEngine } from '../gateway/fake-engine.ts'
+
+/** The whole of HTTP over a real connection, with an engine whose tasks end when the test says so. */
+export async function serve(
+  overrides: Partial<FunctionSpec> = {},
+  concurrency = 10,
+  queueLength = 10,
+) {
+  const spec = functionSpec(overrides as object)
+  const { engine, next } = createFakeEngine(Date.now)
+  const logger = pino({ level: 'silent' })
+  const newId = () => crypto.randomUUID()
+  const clock = Date.now
+  const admission = createAdmission({ concurrency, queueLength })
+  const invoker = createInvoker({ engine, admission, newId, clock, node: 'here', logger })
+  const catalog = {
+    get(name: string) {
+      if (name === spec.name) return spec
+      throw new OneshotError('function_not_found', `There is no function ${name}.`)
+    },
+    list: () => [],
+  } as unknown as Catalog
+  const app = createApp({
+    catalog,
+    invoker,
+    engine: 'container',
+    ping: () => engine.ping(),
+    findImageDigest: () => Promise.resolve(undefined),
+    isClosing: () => false,
+    newId,
+    clock,
+    version: '0.0.0',
+    logger,
+  })
+  const listener = await listen(app, '127.0.0.1', 0)
+  onTestFinished(async () => {
+    await invoker.close(0)
+    await listener.close()
+  })
+  return { url: listener.url, next, invoker }
+}
+
+export interface Sent {
+  readonly response: Promise<IncomingMessage>
+  /** The server has asked for the body. */
+  readonly continued: Promise<unknown>
+  /** Sends a piece of the body. */
+  write(chunk: string | Uint8Array): void
+  end(): void
+  /** Goes away. */
+  abort(): void
+}
+
+/** A request whose body is sent when the test says so, over a connection of its own. */
+export function send(url: string, headers: OutgoingHttpHeaders = {}, method = 'POST'): Sent {
+  const outgoing = request(url, { method, headers, agent: false })
+  const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>()
+  outgoing.on('response', resolve)
+  outgoing.on('error', reject)
+  promise.catch(() => {})
+  const continued = once(outgoing, 'continue')
+  continued.catch(() => {})
+  outgoing.flushHeaders()
+  return {
+    continued,
+    response: promise,
+    write: (chunk) => void outgoing.write(chunk),
+    end: () => void outgoing.end(),
+    abort: () => void outgoing.destroy(),
+  }
+}
+
+export async function post(
+  url: string,
+  body: string | Uint8Array = '',
+  headers: OutgoingHttpHeaders = {},
+) {
+  const length = Buffer.byteLength(body)
+  const sent = send(url, { ...(length > 0 && { 'Content-Length': length }), ...headers })
+  if (length > 0) sent.write(body)
+  sent.end()
+  const response = await sent.response
+  return {
+    response,
+    status: response.statusCode,
+    headers: response.headers,
+    body: () => buffer(response),
+  }
+}
