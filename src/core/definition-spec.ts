@@ -37,7 +37,7 @@ export function toFunctionSpec(
   const spec: FunctionSpec = {
     name,
     container,
-    timeoutMs: definition.timeout ?? defaults.timeoutMs,
+    timeoutMs: definition.timeout ?? Math.min(defaults.timeoutMs, defaults.maxTimeoutMs),
     parameters,
     response: definition.response ?? 'envelope',
     body: definition.body ?? 'auto',
@@ -49,7 +49,7 @@ export function toFunctionSpec(
     ...(description !== undefined && { description }),
     ...(concurrency !== undefined && { concurrency }),
   }
-  checkBounds(spec, defaults, report)
+  checkBounds(definition, defaults.maxTimeoutMs, report)
   checkParameters(spec, report)
   checkPlaceholders(spec, definition, report)
   return problems.length > 0 ? { problems } : { spec }
@@ -192,11 +192,11 @@ function toResources(
   }
 }
 
-function checkBounds(spec: FunctionSpec, defaults: DefinitionDefaults, report: Report): void {
-  if (spec.timeoutMs === 0 || spec.timeoutMs > defaults.maxTimeoutMs) {
-    report(['timeout'], `expected more than 0 and at most ${defaults.maxTimeoutMs / 1000}s`)
+function checkBounds({ timeout, limits }: Definition, maxTimeoutMs: number, report: Report): void {
+  if (timeout !== undefined && (timeout === 0 || timeout > maxTimeoutMs)) {
+    report(['timeout'], `expected more than 0 and at most ${maxTimeoutMs / 1000}s`)
   }
-  if (spec.limits.outputBytes > MAX_OUTPUT_BYTES) {
+  if (limits?.output !== undefined && limits.output > MAX_OUTPUT_BYTES) {
     const hint = 'an envelope is held in memory; use response: raw for more'
     report(['limits', 'output'], `expected at most ${MAX_OUTPUT_BYTES / 1024 ** 2}m: ${hint}`)
   }

@@ -60,6 +60,9 @@ const checkedLongForm = longForm.transform((entry, context): VolumeEntry => {
   if (entry.type === 'bind' && entry.source === undefined) {
     refuse(context, 'expected a path of the host', { path: ['source'] })
   }
+  if (entry.bind?.selinux && entry.bind.create_host_path === false) {
+    refuse(context, 'goes together with create_host_path: true', { path: ['bind', 'selinux'] })
+  }
   if (entry.type === 'volume' && !volumeName.test(entry.source ?? 'anonymous')) {
     refuse(context, "expected a volume's name: a path needs type: bind", { path: ['source'] })
   }

@@ -175,12 +175,6 @@ const composeKeys = {
   pids_limit: pids.exactOptional(),
 }
 
-/** Every key of a definition. */
-export const DEFINITION_KEYS: readonly string[] = [
-  ...Object.keys(composeKeys),
-  ...Object.keys(ownKeys),
-]
-
 /** A definition as written: Compose's keys by Compose's names, and our own. Units are read, defaults are not in yet. */
 export const Definition = mapping({ ...composeKeys, ...ownKeys }, refusedKeys)
 export type Definition = z.output<typeof Definition>

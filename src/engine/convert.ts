@@ -118,8 +118,8 @@ function isBindMadeOnDemand(mount: Mount): mount is BindMount {
   return mount.type === 'bind' && mount.createHostPath && !mount.source.includes(':')
 }
 
-function toBind({ source, target, readOnly, propagation }: BindMount): string {
-  const options = [readOnly ? 'ro' : 'rw', ...(propagation === undefined ? [] : [propagation])]
+function toBind({ source, target, readOnly, propagation, selinux }: BindMount): string {
+  const options = [readOnly ? 'ro' : 'rw', propagation, selinux].filter((option) => option)
   return `${source}:${target}:${options.join(',')}`
 }
 

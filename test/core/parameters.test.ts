@@ -178,6 +178,7 @@ test.each([
 test.each<[ParameterSchema, unknown[], unknown[]]>([
   [{ type: 'string', enum: ['a', 'b'] }, ['a'], ['c', 1]],
   [{ type: 'integer', enum: [1, 2] }, [2], [3, '1']],
+  [{ type: 'integer' }, [2 ** 53 - 1, -1], [2 ** 53, 1e300, 1.5]],
   [{ type: 'boolean', const: true }, [true], [false]],
   [{ type: 'number', multipleOf: 0.1 }, [0.3, 1], [0.35]],
   [{ type: 'number', exclusiveMaximum: 3, minimum: 1 }, [1, 2.9], [3, 0.9]],

@@ -16,6 +16,7 @@ beforeEach(async () => {
   use({ rescanMs: 3_600_000 })
 })
 afterEach(async () => {
+  vi.useRealTimers()
   await catalog.close()
   await rm(folder, { recursive: true, force: true })
 })
@@ -188,6 +189,27 @@ test('an env file that changes, goes or comes changes its functions', async () =
   await unlink(join(folder, 'a.env'))
   await catalog.rescan()
   expect(() => variable()).toThrow(/a.env is not there/)
+})
+
+test('an env file that changes long after its function was read is seen', async () => {
+  await put('a.yml', 'image: i\nenv_file: a.env\n')
+  await put('a.env', 'A=1')
+  vi.setSystemTime(Date.now() + 3_600_000)
+  await catalog.start()
+  await put('a.env', 'A=2')
+  await catalog.rescan()
+  expect(catalog.get('a').container.environment).toEqual({ A: '2' })
+})
+
+test('a file that has not changed for a while is not read again', async () => {
+  await put('a.yml', 'image: ${IMAGE}')
+  vi.setSystemTime(Date.now() + 3_600_000)
+  const environment: Record<string, string> = { IMAGE: 'one' }
+  use({ settings: definitionSettings({ environment }) })
+  await catalog.start()
+  environment['IMAGE'] = 'two'
+  await catalog.rescan()
+  expect(catalog.get('a').container.image).toBe('one')
 })
 
 test('what has not changed is the same as before, and is not told of again', async () => {

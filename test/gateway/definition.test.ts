@@ -468,6 +468,10 @@ test.each<[string, string]>([
     'volumes: [{ type: bind, source: /a, target: /a, volume: {} }]',
     'volumes.0.volume: is for mounts of type volume, not bind',
   ],
+  [
+    'volumes: [{ type: bind, source: /a, target: /a, bind: { selinux: z, create_host_path: false } }]',
+    'volumes.0.bind.selinux: goes together',
+  ],
   ['volumes: [{ type: npipe, target: /a }]', 'volumes.0.type: expected one of volume, bind, tmpfs'],
   [
     'volumes: [{ type: volume, source: a, target: /a, volume: { subpath: b } }]',
