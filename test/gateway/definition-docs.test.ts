@@ -8,7 +8,9 @@ import { readSpec } from './definition-settings.ts'
 
 const page = readFileSync(new URL('../../docs/functions.md', import.meta.url), 'utf8')
 // In code only: as a word of prose a key could be there by chance.
-const words = new Set(page.match(/`[^`]+`/g)?.flatMap((code) => code.match(/[\w-]+/g) ?? []))
+const words = new Set(
+  page.match(/```[^]*?```|`[^`]+`/g)?.flatMap((code) => code.match(/[\w-]+/g) ?? []),
+)
 
 /** The keys that could stand where an unknown one stands. */
 function keysAt(place: (unknown: object) => object): readonly string[] {
