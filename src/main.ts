@@ -24,6 +24,8 @@ import { openSqliteStore } from './store/sqlite.ts'
 
 /** How long the removal of the last containers may take. */
 const CLEANUP_MS = 20_000
+/** How long a client may take to read the last of its answer. */
+const LINGER_MS = 5_000
 
 async function main(config: Config): Promise<void> {
   const logger = createLogger(config.logLevel)
@@ -90,12 +92,14 @@ async function main(config: Config): Promise<void> {
   const signal = await firstSignal('SIGTERM', 'SIGINT')
   logger.info({ signal, boundMs: config.shutdownMs }, 'shutting down')
   stopping.abort()
-  const closed = listener.close()
+  listener.refuse()
   await invoker.close(config.shutdownMs)
-  await closed
+  await listener.close(LINGER_MS)
   sweeper.close()
   await withinMs(sweeper.sweep(), CLEANUP_MS)
   logger.info('stopped')
+  // Whatever still hangs on, such as a request to an engine that does not answer, is not waited for.
+  setTimeout(() => process.exit(), CLEANUP_MS).unref()
 
   /** Not reaching the engine is not fatal: it may come up after us. */
   async function describeEngine(): Promise<void> {

@@ -1,5 +1,6 @@
 import { hostname } from 'node:os'
-import type { Writable } from 'node:stream'
+import { addAbortSignal } from 'node:stream'
+import type { Duplex, Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type Docker from 'dockerode'
 import type { Logger } from 'pino'
@@ -7,14 +8,14 @@ import { OneshotError } from '../core/error.ts'
 import type { TaskEnd, TaskResult, Timings } from '../core/outcome.ts'
 import type { Task, TaskIo } from '../core/task.ts'
 import { toContainerCreateOptions, toEndpoint } from './convert.ts'
-import { isStatus, toEngineError, upgrade } from './docker.ts'
+import { findStatus, isStatus, toEngineError, upgrade } from './docker.ts'
 import type { Engine, TaskStop } from './engine.ts'
 import type { Files } from './files.ts'
 import type { Images } from './image.ts'
 import { readEngineInfo } from './info.ts'
 import { GATEWAY_LABEL, INVOCATION_LABEL, toContainerName } from './labels.ts'
 import { copyOutput } from './output.ts'
-import { NotStarted, isImageMissing, toLost, toNotStarted, toRefusal } from './refusal.ts'
+import { Lost, NotStarted, isImageMissing, toNotStarted, toRefusal } from './refusal.ts'
 import { Stopped, unlessStopped, whenStopped, withinMs } from './stop.ts'
 
 export interface ContainerEngineDeps {
@@ -44,6 +45,7 @@ export function createContainerEngine(deps: ContainerEngineDeps): Engine {
     const name = toContainerName(task.invocationId)
     const timings: { -readonly [K in keyof Timings]: Timings[K] } = {}
     let startedAt: number | undefined
+    const over = new AbortController()
     let pending: Promise<unknown> = Promise.resolve()
     /** One step towards the start; a stop does not wait for it, but the removal does. */
     const step = <T>(promise: Promise<T>): Promise<T> => {
@@ -56,8 +58,9 @@ export function createContainerEngine(deps: ContainerEngineDeps): Engine {
         const { pullMs } = await step(create(name, task, io, stop))
         if (pullMs !== undefined) timings.pullMs = pullMs
         await step(prepare(name, task))
-        const output = await step(attachOutput(name))
-        const input = io.stdin && (await step(attachInput(name)))
+        const output = await step(attach(name, 'stdout=1&stderr=1', over.signal))
+        // On a connection of its own: an input that is not read to its end can't take the output down with it.
+        const input = io.stdin && (await step(attach(name, 'stdin=1', over.signal)))
         timings.createMs = clock() - createdAt - (pullMs ?? 0)
         const startingAt = clock()
         await step(start(name))
@@ -74,8 +77,11 @@ export function createContainerEngine(deps: ContainerEngineDeps): Engine {
       } catch (error) {
         if (error instanceof Stopped) return { kind: 'stopped', by: stop.reason, exitCode: null }
         if (error instanceof NotStarted) return { kind: 'not_started', failure: error.failure }
+        if (error instanceof Lost) return { kind: 'lost', failure: error.failure }
         throw toEngineError(error)
       } finally {
+        // The engine itself leaves an input open that nobody reads any more.
+        over.abort()
         remove(name, pending)
       }
     }
@@ -128,13 +134,11 @@ export function createContainerEngine(deps: ContainerEngineDeps): Engine {
     })
   }
 
-  function attachOutput(name: string) {
-    return upgrade(docker, `/containers/${name}/attach?stream=1&stdout=1&stderr=1`)
-  }
-
-  /** On a connection of its own: an input that the command does not read to its end can't take the output down with it. */
-  function attachInput(name: string) {
-    return upgrade(docker, `/containers/${name}/attach?stream=1&stdin=1`)
+  async function attach(name: string, streams: string, over: AbortSignal): Promise<Duplex> {
+    return addAbortSignal(
+      over,
+      await upgrade(docker, `/containers/${name}/attach?stream=1&${streams}`),
+    )
   }
 
   async function start(name: string): Promise<void> {
@@ -142,7 +146,8 @@ export function createContainerEngine(deps: ContainerEngineDeps): Engine {
       .getContainer(name)
       .start()
       .catch((error: unknown) => {
-        throw toRefusal(error)
+        // Without an answer, the engine may have started it all the same.
+        throw findStatus(error) === undefined ? new Lost(error) : toRefusal(error)
       })
   }
 
@@ -175,7 +180,7 @@ export function createContainerEngine(deps: ContainerEngineDeps): Engine {
       .wait()
       .catch((error: unknown) => error)
     const exitCode = (waited as { StatusCode?: unknown } | null)?.StatusCode
-    if (typeof exitCode !== 'number') return toLost(waited)
+    if (typeof exitCode !== 'number') return lost(waited)
     if (exitCode === 0) return { kind: 'exited', exitCode, oomKilled: false }
     // An engine that is told to end kills its containers and still answers with their 137: a new connection shows
     // whether it is there to stand by its word.
@@ -183,7 +188,7 @@ export function createContainerEngine(deps: ContainerEngineDeps): Engine {
       const { State } = await freshDocker.getContainer(name).inspect()
       return { kind: 'exited', exitCode, oomKilled: State.OOMKilled }
     } catch (error) {
-      return toLost(error)
+      return lost(error)
     }
   }
 
@@ -258,5 +263,9 @@ async function drained(end: TaskEnd, copying: Promise<void>, stop: TaskStop): Pr
   stopped.dispose()
   if (whole || end.kind !== 'exited') return end
   if (stop.aborted) return { kind: 'stopped', by: stop.reason, exitCode: end.exitCode }
-  return toLost(new Error("the output's connection broke off"))
+  return lost(new Error("the output's connection broke off"))
+}
+
+function lost(cause: unknown): TaskEnd {
+  return { kind: 'lost', failure: new Lost(cause).failure }
 }

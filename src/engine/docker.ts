@@ -64,6 +64,8 @@ export async function upgrade(docker: Docker, path: string): Promise<Duplex> {
       headers: { Connection: 'Upgrade', Upgrade: 'tcp' },
     })
     outgoing.once('upgrade', (_response, socket, head) => {
+      // Whoever reads or writes meets its failure; between them it must not end the process.
+      socket.on('error', () => {})
       if (head.length > 0) socket.unshift(head)
       resolve(socket)
     })

@@ -1,14 +1,31 @@
 import type { ErrorCode } from '../core/error.ts'
 import { OneshotError } from '../core/error.ts'
-import type { Failure, TaskEnd } from '../core/outcome.ts'
+import type { Failure } from '../core/outcome.ts'
 import { findStatus, isStatus, toMessage } from './docker.ts'
 
 /** Why a task's command never ran. */
 export class NotStarted extends Error {
   readonly failure: Failure
+
   constructor(code: ErrorCode, detail: string, cause?: unknown) {
     super(detail, { cause })
     this.failure = { code, detail }
+  }
+}
+
+/** The command ran, or may have, and how it ended can't be known. */
+export class Lost extends Error {
+  readonly failure: Failure
+
+  constructor(cause: unknown) {
+    const why = isStatus(cause, 404)
+      ? 'its container was removed by someone else'
+      : toMessage(cause)
+    super(why, { cause })
+    this.failure = {
+      code: 'engine_failed',
+      detail: `The Docker engine failed while the command ran, and how it ended can't be known (${why}). It may have run in part: call again if that is safe.`,
+    }
   }
 }
 
@@ -37,7 +54,11 @@ export function toRefusal(error: unknown): unknown {
       error,
     )
   }
-  if (/bind source path does not exist|no such volume|invalid mount/i.test(message)) {
+  if (
+    /bind source path does not exist|no such volume|invalid mount|error while mounting volume|failed to mount/i.test(
+      message,
+    )
+  ) {
     return new NotStarted('mount_not_found', `A mount can't be made: ${message}`, error)
   }
   return new NotStarted(
@@ -45,16 +66,4 @@ export function toRefusal(error: unknown): unknown {
     `The engine refused to start the container: ${message}`,
     error,
   )
-}
-
-/** How a command ended can't be known. */
-export function toLost(cause: unknown): TaskEnd {
-  const why = isStatus(cause, 404) ? 'its container was removed by someone else' : toMessage(cause)
-  return {
-    kind: 'lost',
-    failure: {
-      code: 'engine_failed',
-      detail: `The Docker engine failed while the command ran, and how it ended can't be known (${why}). It may have run in part: call again if that is safe.`,
-    },
-  }
 }

@@ -7,8 +7,10 @@ import type { Env } from './app.ts'
 
 export interface Listener {
   readonly url: string
-  /** Takes no more connections, and ends each that is there as soon as its answer is out. */
-  close(): Promise<void>
+  /** Takes no more connections; those that are there go on. */
+  refuse(): void
+  /** Ends what idles at once, and after `lingerMs` milliseconds whatever is left. */
+  close(lingerMs: number): Promise<void>
 }
 
 /** Serves `app` on `host` and `port` (0: a free one). Rejects if it can't listen there. */
@@ -27,14 +29,17 @@ export async function listen(app: OpenAPIHono<Env>, host: string, port: number):
   server.on('checkContinue', (incoming, outgoing) => server.emit('request', incoming, outgoing))
   server.listen(port, host)
   await once(server, 'listening')
+  const closed = once(server, 'close')
   const { address, family, port: bound } = server.address() as AddressInfo
   return {
     url: `http://${family === 'IPv6' ? `[${address}]` : address}:${bound}`,
-    async close() {
-      const closed = once(server, 'close')
+    refuse: () => void server.close(),
+    async close(lingerMs) {
       server.close()
+      const timer = setTimeout(() => server.closeAllConnections(), lingerMs)
       server.closeIdleConnections()
       await closed
+      clearTimeout(timer)
     },
   }
 }

@@ -313,6 +313,7 @@ describe('parameters', () => {
   )
 
   test('that are unknown, missing or wrong are told one by one, and nothing runs', async () => {
+    await noContainers('typed')
     const { httpStatus, errors } = await problem('typed', { query: '?times=9&other=1' })
     expect(httpStatus).toBe(422)
     expect(errors?.map(({ pointer }) => pointer).sort()).toEqual(['#/other', '#/times', '#/word'])

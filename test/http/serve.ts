@@ -49,7 +49,7 @@ export async function serve(
   const listener = await listen(app, '127.0.0.1', 0)
   onTestFinished(async () => {
     await invoker.close(0)
-    await listener.close()
+    await listener.close(0)
   })
   return { url: listener.url, next, invoker }
 }
