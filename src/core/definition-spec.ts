@@ -4,6 +4,7 @@ import { toMounts } from './definition-mount.ts'
 import { checkParameters, checkPlaceholders } from './definition-parameters.ts'
 import type { Report } from './definition-shape.ts'
 import type { ContainerSpec, FunctionSpec } from './function.ts'
+import { valueOf } from './interpolate.ts'
 import { MAX_VARIABLE_BYTES } from './parameters.ts'
 
 /** What a definition refers to outside itself. */
@@ -119,7 +120,7 @@ function toEnvironment(
   const key = definition.environment ? 'environment' : 'env'
   const variables = new Map(Object.entries(envFile))
   for (const [name, given] of Object.entries(definition[key] ?? {})) {
-    const value = given ?? environment[name]
+    const value = given ?? valueOf(environment, name)
     if (!/^[^=\0]+$/.test(name)) report([key], 'expected each variable to have a name of its own')
     else if (value !== undefined) variables.set(name, value)
   }

@@ -65,11 +65,10 @@ const image = text.transform((value, context) =>
 const pullPolicy = text.transform((value, context) => {
   if (value === 'always' || value === 'missing' || value === 'never') return value
   if (value === 'if_not_present') return 'missing'
-  const reason = pullPolicies[value.startsWith('every_') ? 'daily' : value]
-  return refuse(
-    context,
-    reason ? `${value} is not taken: ${reason}` : 'expected always, missing or never',
-  )
+  const kind = value.startsWith('every_') ? 'daily' : value
+  return Object.hasOwn(pullPolicies, kind)
+    ? refuse(context, `${value} is not taken: ${pullPolicies[kind]}`)
+    : refuse(context, 'expected always, missing or never')
 })
 
 const limits = mapping({

@@ -1,7 +1,6 @@
-import { interpolate } from './interpolate.ts'
+import type { Variables } from './interpolate.ts'
+import { interpolate, valueOf } from './interpolate.ts'
 import { showPlaceholders } from './template.ts'
-
-type Variables = Readonly<Record<string, string | undefined>>
 
 export type EnvFile =
   | { readonly variables: Readonly<Record<string, string>> }
@@ -30,7 +29,7 @@ export function parseEnvFile(text: string, variables: Variables, format?: 'raw')
     let rest =
       format === 'raw' ? content.slice(content.indexOf('=') + 1) : content.slice(match[0].length)
     if (!match[0].includes('=')) {
-      const value = variables[name]
+      const value = valueOf(variables, name)
       if (value !== undefined) own[name] = value
       continue
     }

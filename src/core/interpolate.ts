@@ -10,7 +10,12 @@ export interface Interpolation {
   readonly problem?: string
 }
 
-type Variables = Readonly<Record<string, string | undefined>>
+export type Variables = Readonly<Record<string, string | undefined>>
+
+/** An object answers to names such as `constructor` too, which nobody has set. */
+export function valueOf(variables: Variables, name: string): string | undefined {
+  return Object.hasOwn(variables, name) ? variables[name] : undefined
+}
 
 /** Thrown and caught in this file: what is wrong can stand deep inside nested defaults. */
 class InterpolationError extends Error {}
@@ -101,7 +106,7 @@ class Reader {
   }
 
   #readOperand(name: string, operator: Operator, live: boolean): string {
-    const value = this.#variables[name]
+    const value = valueOf(this.#variables, name)
     const isSet = operator.startsWith(':') ? Boolean(value) : value !== undefined
     const kind = operator.at(-1)
     const operand = this.#readUntil('}', live && (kind === '+' ? isSet : !isSet))
@@ -116,7 +121,7 @@ class Reader {
   }
 
   #read(name: string): string {
-    const value = this.#variables[name]
+    const value = valueOf(this.#variables, name)
     if (value === undefined) this.#unset.add(name)
     else this.#used[name] = value
     return value ?? ''

@@ -12,7 +12,7 @@ import { readTextFile } from './text-file.ts'
 
 export type CatalogEntry = ReadyFunction | BrokenFunction
 
-export interface ReadyFunction {
+interface ReadyFunction {
   readonly name: string
   /** The file's base name. */
   readonly file: string
@@ -23,7 +23,7 @@ export interface ReadyFunction {
   readonly warnings: readonly string[]
 }
 
-export interface BrokenFunction {
+interface BrokenFunction {
   readonly name: string
   readonly file: string
   readonly state: 'broken'

@@ -46,6 +46,10 @@ test('a placeholder in an env file is a text like any other', () => {
   expect(parse('A=${{ name }}')).toEqual({ variables: { A: '${{ name }}' } })
 })
 
+test('a name that nobody has set is not found on an object', () => {
+  expect(parse('constructor\nA=[${toString}]')).toEqual({ variables: { A: '[]' } })
+})
+
 test.each([
   ['A=1\n=2', 2],
   ['A=1\n\nnot an assignment', 3],

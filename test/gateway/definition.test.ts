@@ -622,6 +622,15 @@ test('a Compose file is told what to do', async () => {
   ])
 })
 
+test('names that JavaScript objects have by birth are names like any other', async () => {
+  const text = 'image: i\nuser: "0${constructor}"\nenvironment: { toString: , __proto__: a }\n'
+  const result = await read(text)
+  expect(result).toMatchObject({ warnings: [expect.stringContaining('constructor')] })
+  expect(Object.entries(result.spec?.container.environment ?? {})).toEqual([['__proto__', 'a']])
+  expect(await problemsOf('toString: a')).toEqual([expect.stringContaining('unknown key')])
+  expect(await problemsOf('pull_policy: toString')).toEqual([expect.stringContaining('expected')])
+})
+
 test('what the environment holds is kept out of messages', async () => {
   const problems = await problemsOf('environment: ${DB_PASSWORD}', {
     environment: { DB_PASSWORD: 'hunter2' },
