@@ -25,13 +25,17 @@ const attachments = recordOf(
     map: attachment,
   }),
 ).transform((record): NetworkAttachment[] =>
-  Object.entries(record as Record<string, z.output<typeof attachment>>).map(([name, given]) => ({
+  Object.entries(record as Record<string, z.output<typeof attachment>>).map(toAttachment),
+)
+
+function toAttachment([name, given]: [string, z.output<typeof attachment>]): NetworkAttachment {
+  return {
     name,
     aliases: given.aliases ?? [],
     ...(given.ipv4_address !== undefined && { ipv4Address: given.ipv4_address }),
     ...(given.ipv6_address !== undefined && { ipv6Address: given.ipv6_address }),
-  })),
-)
+  }
+}
 
 export const networks = oneOf('a list of names or a map', {
   list: z.array(text.transform((name): NetworkAttachment => ({ name, aliases: [] }))),

@@ -136,10 +136,10 @@ export const volumes = listOf(
   'a list of volumes',
 )
 
-export interface TmpfsEntry {
-  readonly target: string
-  readonly size?: number
-  readonly mode?: number
+interface TmpfsEntry {
+  target: string
+  size?: number
+  mode?: number
 }
 
 /** What every tmpfs of the engine is anyway. */
@@ -150,13 +150,13 @@ const tmpfsEntry = text.transform((value, context): TmpfsEntry => {
   const path = at < 0 ? value : value.slice(0, at)
   const options = at < 0 ? [] : value.slice(at + 1).split(',')
   if (!path.startsWith('/')) return refuse(context, 'expected an absolute path in the container')
-  let entry: TmpfsEntry = { target: path }
+  const entry: TmpfsEntry = { target: path }
   for (const option of options) {
     const [key, given = ''] = option.split('=', 2) as [string, string?]
     const size = key === 'size' ? parseBytes(given) : undefined
-    if (size) entry = { ...entry, size }
+    if (size) entry.size = size
     else if (key === 'mode' && /^[0-7]{3,5}$/.test(given)) {
-      entry = { ...entry, mode: Number.parseInt(given, 8) }
+      entry.mode = Number.parseInt(given, 8)
     } else if (!tmpfsDefaults.has(option)) {
       return refuse(
         context,

@@ -126,14 +126,14 @@ async function readEnvFiles(
 ) {
   const files: string[] = []
   const problems: DefinitionProblem[] = []
-  let variables: Readonly<Record<string, string>> = {}
+  const variables: Record<string, string> = {}
   for (const { path, required, format } of entries) {
     const file = absolutePath(path, folder)
     files.push(file)
     const found = await readTextFile(file)
     if ('text' in found) {
       const read = parseEnvFile(found.text, { ...environment, ...variables }, format)
-      if ('variables' in read) variables = { ...variables, ...read.variables }
+      if ('variables' in read) Object.assign(variables, read.variables)
       else problems.push({ path: ['env_file'], message: `${path}:${read.line}: ${read.problem}` })
     } else if (!found.isMissing || required) {
       const hint = found.isMissing ? ': create it, or set required: false' : ''
