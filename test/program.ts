@@ -9,7 +9,7 @@ import { text } from 'node:stream/consumers'
 const root = join(import.meta.dirname, '..')
 
 /** One line of the program's log. */
-export type LogRecord = Readonly<Record<string, unknown>>
+type LogRecord = Readonly<Record<string, unknown>>
 
 /** The whole gateway in a process of its own, as `npm start` runs it. */
 export interface Program extends AsyncDisposable {
