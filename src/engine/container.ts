@@ -8,7 +8,7 @@ import { OneshotError } from '../core/error.ts'
 import type { TaskEnd, TaskResult, Timings } from '../core/outcome.ts'
 import type { Task, TaskIo } from '../core/task.ts'
 import { toContainerCreateOptions, toEndpoint } from './convert.ts'
-import { findStatus, isStatus, toEngineError, upgrade } from './docker.ts'
+import { findStatus, isStatus, postForAnswer, toEngineError, upgrade } from './docker.ts'
 import type { Engine, TaskStop } from './engine.ts'
 import type { Files } from './files.ts'
 import type { Images } from './image.ts'
@@ -34,6 +34,9 @@ export interface ContainerEngineDeps {
 const DRAIN_MS = 2_000
 /** How long after a stop's grace period the engine may take to report the end. */
 const STOP_REPORT_MS = 10_000
+
+/** How long the engine may take to remove a container before the sweep may try again. */
+const REMOVE_MS = 60_000
 
 /** Runs each task in a container of its own on one engine. */
 export function createContainerEngine(deps: ContainerEngineDeps): Engine {
@@ -175,10 +178,9 @@ export function createContainerEngine(deps: ContainerEngineDeps): Engine {
   }
 
   async function wait(name: string): Promise<TaskEnd> {
-    const waited: unknown = await docker
-      .getContainer(name)
-      .wait()
-      .catch((error: unknown) => error)
+    const waited = await postForAnswer(docker, `/containers/${name}/wait`).catch(
+      (error: unknown) => error,
+    )
     const exitCode = (waited as { StatusCode?: unknown } | null)?.StatusCode
     if (typeof exitCode !== 'number') return lost(waited)
     if (exitCode === 0) return { kind: 'exited', exitCode, oomKilled: false }
@@ -208,7 +210,7 @@ export function createContainerEngine(deps: ContainerEngineDeps): Engine {
   /** Behind the answer. A failure is left to the sweep. */
   function remove(name: string, pending: Promise<unknown>): void {
     const removal = pending
-      .then(() => docker.getContainer(name).remove({ force: true, v: true }))
+      .then(() => withinMs(docker.getContainer(name).remove({ force: true, v: true }), REMOVE_MS))
       .catch((error: unknown) => {
         if (!isStatus(error, 404, 409)) {
           logger.warn(

@@ -1,6 +1,9 @@
+import { once } from 'node:events'
+import type { ClientRequest, IncomingMessage, OutgoingHttpHeaders } from 'node:http'
 import { Agent as HttpAgent, request as requestHttp } from 'node:http'
 import { Agent as HttpsAgent, request as requestHttps } from 'node:https'
 import type { Duplex } from 'node:stream'
+import { text } from 'node:stream/consumers'
 import Docker from 'dockerode'
 import { OneshotError } from '../core/error.ts'
 
@@ -53,16 +56,8 @@ function toConnection(docker: Docker): Connection {
  * as a body, which some engines then feed to the container's stdin.
  */
 export async function upgrade(docker: Docker, path: string): Promise<Duplex> {
-  const { protocol, host, port, pathPrefix, key, cert, ca, getSocketPath } = toConnection(docker)
-  const socketPath = await getSocketPath.call(docker.modem)
-  const request = protocol === 'https' ? requestHttps : requestHttp
+  const outgoing = await openPost(docker, path, { Connection: 'Upgrade', Upgrade: 'tcp' })
   return new Promise((resolve, reject) => {
-    const outgoing = request({
-      ...(host === undefined ? { socketPath } : { host, port, key, cert, ca }),
-      method: 'POST',
-      path: `${(pathPrefix ?? '').replace(/\/$/, '')}${path}`,
-      headers: { Connection: 'Upgrade', Upgrade: 'tcp' },
-    })
     outgoing.once('upgrade', (_response, socket, head) => {
       // Whoever reads or writes meets its failure; between them it must not end the process.
       socket.on('error', () => {})
@@ -76,6 +71,36 @@ export async function upgrade(docker: Docker, path: string): Promise<Duplex> {
     })
     outgoing.once('error', reject)
     outgoing.end()
+  })
+}
+
+/**
+ * The answer to a `POST` to `path` that may be long in coming, as JSON. Written out because dockerode waits for ever if the
+ * connection breaks once the answer's head is there, and the engine sends that at once.
+ */
+export async function postForAnswer(docker: Docker, path: string): Promise<unknown> {
+  const outgoing = await openPost(docker, path)
+  const answered = once(outgoing, 'response')
+  outgoing.end()
+  const [response] = (await answered) as [IncomingMessage]
+  const body = JSON.parse(await text(response)) as { message?: unknown }
+  if (response.statusCode === 200) return body
+  throw Object.assign(new Error(String(body.message)), { statusCode: response.statusCode })
+}
+
+async function openPost(
+  docker: Docker,
+  path: string,
+  headers: OutgoingHttpHeaders = {},
+): Promise<ClientRequest> {
+  const { protocol, host, port, pathPrefix, key, cert, ca, getSocketPath } = toConnection(docker)
+  const socketPath = await getSocketPath.call(docker.modem)
+  const request = protocol === 'https' ? requestHttps : requestHttp
+  return request({
+    ...(host === undefined ? { socketPath } : { host, port, key, cert, ca }),
+    method: 'POST',
+    path: `${(pathPrefix ?? '').replace(/\/$/, '')}${path}`,
+    headers,
   })
 }
 
