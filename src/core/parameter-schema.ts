@@ -8,7 +8,7 @@ import {
   recordOf,
   refuse,
   scalar,
-} from './definition-shape.ts'
+} from './definition/shape.ts'
 import type { ValueSchema, ValueType } from './parameter-value.ts'
 import { checkValue, formats, requiredOf, types } from './parameter-value.ts'
 

@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { isMap } from './definition-shape.ts'
+import { isMap } from './definition/shape.ts'
 
 export const types = ['string', 'number', 'integer', 'boolean', 'array', 'object'] as const
 export type ValueType = (typeof types)[number]

@@ -1,6 +1,6 @@
 import type { Document, Node, Scalar, YAMLError } from 'yaml'
 import { isAlias, isMap, isScalar, isSeq, LineCounter, parse, parseDocument } from 'yaml'
-import type { DefinitionProblem } from '../core/definition.ts'
+import type { DefinitionProblem } from '../core/definition/definition.ts'
 import { interpolate } from '../core/interpolate.ts'
 import { showPlaceholders } from '../core/template.ts'
 import { maskSecrets } from './definition-source.ts'

@@ -1,8 +1,12 @@
 import { closest, distance } from 'fastest-levenshtein'
 import { basename, dirname, resolve } from 'node:path'
-import type { Definition, DefinitionDefaults, DefinitionProblem } from '../core/definition.ts'
-import { parseDefinition } from '../core/definition.ts'
-import { toFunctionSpec } from '../core/definition-spec.ts'
+import type {
+  Definition,
+  DefinitionDefaults,
+  DefinitionProblem,
+} from '../core/definition/definition.ts'
+import { parseDefinition } from '../core/definition/definition.ts'
+import { toFunctionSpec } from '../core/definition/spec.ts'
 import { parseEnvFile } from '../core/env-file.ts'
 import type { FunctionSpec } from '../core/function.ts'
 import { absolutePath } from '../core/path.ts'

@@ -23,7 +23,7 @@ function setUp(concurrency = 10) {
     logger: pino({ level: 'silent' }),
   })
   const invoke = (overrides: Partial<FunctionSpec> = {}) =>
-    invoker.invoke({ spec: functionSpec(overrides as object), parameters: {}, io })
+    invoker.invoke({ spec: functionSpec(overrides), parameters: {}, io })
   return { invoker, invoke, next, admission }
 }
 

@@ -20,7 +20,7 @@ export async function serve(
   concurrency = 10,
   queueLength = 10,
 ) {
-  const spec = functionSpec(overrides as object)
+  const spec = functionSpec(overrides)
   const { engine, next } = createFakeEngine(Date.now)
   const logger = pino({ level: 'silent' })
   const newId = () => crypto.randomUUID()

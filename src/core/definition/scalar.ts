@@ -1,7 +1,7 @@
 import * as z from 'zod'
-import { oneOf, recordOf, refuse, scalar } from './definition-shape.ts'
-import { splitWords } from './shell-words.ts'
-import { parseBytes, parseDuration } from './units.ts'
+import { oneOf, recordOf, refuse, scalar } from './shape.ts'
+import { splitWords } from '../shell-words.ts'
+import { parseBytes, parseDuration } from '../units.ts'
 
 /** Numbers are taken for text where Compose's text often looks like one, such as `user: 1000`. */
 export const text = scalar('a text', (value) => {

@@ -1,8 +1,8 @@
-import { flag, id, mode, text } from './definition-scalar.ts'
-import { choice } from './definition-scalar.ts'
-import { listOf, mapping, oneOf } from './definition-shape.ts'
-import type { FileReference } from './function.ts'
-import { absolutePath } from './path.ts'
+import { flag, id, mode, text } from './scalar.ts'
+import { choice } from './scalar.ts'
+import { listOf, mapping, oneOf } from './shape.ts'
+import type { FileReference } from '../function.ts'
+import { absolutePath } from '../path.ts'
 import * as z from 'zod'
 
 /** Secrets or configs; a target that is not absolute goes into `folder`. */

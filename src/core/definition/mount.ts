@@ -1,8 +1,8 @@
-import type { Report } from './definition-shape.ts'
+import type { Report } from './shape.ts'
 import type { Definition } from './definition.ts'
-import type { VolumeEntry } from './definition-volume.ts'
-import type { Mount } from './mount.ts'
-import { absolutePath } from './path.ts'
+import type { VolumeEntry } from './volume.ts'
+import type { Mount } from '../mount.ts'
+import { absolutePath } from '../path.ts'
 
 interface Folders {
   readonly folder: string

@@ -1,7 +1,7 @@
 import * as z from 'zod'
-import { bytes, choice, flag, mode, pairs, text } from './definition-scalar.ts'
-import { listOf, mapping, oneOf, refuse } from './definition-shape.ts'
-import { parseBytes } from './units.ts'
+import { bytes, choice, flag, mode, pairs, text } from './scalar.ts'
+import { listOf, mapping, oneOf, refuse } from './shape.ts'
+import { parseBytes } from '../units.ts'
 
 const propagations = ['private', 'rprivate', 'shared', 'rshared', 'slave', 'rslave'] as const
 const volumeName = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/

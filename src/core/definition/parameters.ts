@@ -1,8 +1,8 @@
-import type { DefinitionProblem, Report } from './definition-shape.ts'
+import type { DefinitionProblem, Report } from './shape.ts'
 import type { Definition } from './definition.ts'
-import type { FunctionSpec } from './function.ts'
-import type { ParameterSchema } from './parameter-schema.ts'
-import { placeholdersIn } from './template.ts'
+import type { FunctionSpec } from '../function.ts'
+import type { ParameterSchema } from '../parameter-schema.ts'
+import { placeholdersIn } from '../template.ts'
 
 const variableName = /^[A-Za-z_][A-Za-z0-9_]*$/
 /** Variables that decide what a program loads or runs: a caller who sets them has the program. */

@@ -1,7 +1,7 @@
 import * as z from 'zod'
-import { choice, integer, pairs, text, texts } from './definition-scalar.ts'
-import { mapping, oneOf, recordOf, refuse, scalar } from './definition-shape.ts'
-import type { DeviceMapping, DeviceRequest, NetworkAttachment, Ulimit } from './function.ts'
+import { choice, integer, pairs, text, texts } from './scalar.ts'
+import { mapping, oneOf, recordOf, refuse, scalar } from './shape.ts'
+import type { DeviceMapping, DeviceRequest, NetworkAttachment, Ulimit } from '../function.ts'
 
 const attachment = mapping(
   {

@@ -1,11 +1,11 @@
 import type { Definition, DefinitionDefaults, DefinitionProblem } from './definition.ts'
 import { MAX_OUTPUT_BYTES } from './definition.ts'
-import { toMounts } from './definition-mount.ts'
-import { checkParameters, checkPlaceholders } from './definition-parameters.ts'
-import type { Report } from './definition-shape.ts'
-import type { ContainerSpec, FunctionSpec } from './function.ts'
-import { valueOf } from './interpolate.ts'
-import { MAX_VARIABLE_BYTES } from './parameters.ts'
+import { toMounts } from './mount.ts'
+import { checkParameters, checkPlaceholders } from './parameters.ts'
+import type { Report } from './shape.ts'
+import type { ContainerSpec, FunctionSpec } from '../function.ts'
+import { valueOf } from '../interpolate.ts'
+import { MAX_VARIABLE_BYTES } from '../parameters.ts'
 
 /** What a definition refers to outside itself. */
 export interface DefinitionSurroundings {

@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { envFiles, fileReferences } from './definition-file.ts'
+import { envFiles, fileReferences } from './file.ts'
 import {
   deviceRequests,
   devices,
@@ -8,8 +8,8 @@ import {
   networkMode,
   networks,
   ulimits,
-} from './definition-network.ts'
-import { pullPolicies, refusedDeployKeys, refusedKeys } from './definition-refused.ts'
+} from './network.ts'
+import { pullPolicies, refusedDeployKeys, refusedKeys } from './refused.ts'
 import {
   bytes,
   choice,
@@ -22,13 +22,13 @@ import {
   texts,
   variables,
   words,
-} from './definition-scalar.ts'
-import type { DefinitionProblem } from './definition-shape.ts'
-import { mapping, oneOf, recordOf, refuse, toProblems } from './definition-shape.ts'
-import { tmpfs, volumes } from './definition-volume.ts'
-import { ParameterSchema } from './parameter-schema.ts'
+} from './scalar.ts'
+import type { DefinitionProblem } from './shape.ts'
+import { mapping, oneOf, recordOf, refuse, toProblems } from './shape.ts'
+import { tmpfs, volumes } from './volume.ts'
+import { ParameterSchema } from '../parameter-schema.ts'
 
-export type { DefinitionProblem } from './definition-shape.ts'
+export type { DefinitionProblem } from './shape.ts'
 
 /** What holds where a definition says nothing, and the most that it may say. */
 export interface DefinitionDefaults {

@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { showPlaceholders } from './template.ts'
+import { showPlaceholders } from '../template.ts'
 
 /** One thing wrong with a definition, at the keys that lead to it. */
 export interface DefinitionProblem {
