@@ -176,7 +176,7 @@ function page(host: string): string {
   title='<b>'
   href = "http://${host}:1/4"
 >over several lines</a>
-<!-- <a href="http://commented.example/">no link</a>
+<!-- <a href="http://commented.example/">no link</a> <a href="/commented">nor this</a>
 --><a href="//${host}/5">as the page's scheme</a>
 <a data-href="/no" href="?page=6">a query</a>
 <a href="/7" href="http://second.example/">the first one counts</a>
