@@ -186,7 +186,7 @@ function page(host: string): string {
 <a href=HTTP://${host}@Third.Example:80/?x>3</a> <a href="http://${host}.example/">4</a>
 
 <a href="mailto:a@b">mail</a> <a href="&#109;&#x61;ilto:a@b">hidden mail</a> <a href="tel:1">call</a>
-<a href="javascript:open('<a href=/no>')">script</a> <a href="#top">fragment</a>
+<a href="javascript:open('<a href=http://no.example/>')">script</a> <a href="#top">fragment</a>
 <a href="">itself</a> <a name="anchor">anchor</a> <abbr href="/no">other tag</abbr>
 <link href="http://style.example/"> <area href="/no">
 <script>document.write('<a href="/no">no link</a>')</script>
