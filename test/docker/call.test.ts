@@ -329,7 +329,7 @@ test('a definition that is added, changed and put right is served at once', asyn
   await write('image: [')
   await eventually(ask, (body) => body.includes('function_broken'))
   await write(shell('echo second'))
-  await eventually(ask, (body) => body.includes('second'))
+  expect(await eventually(ask, (body) => body.includes('second'))).toContain('"exitCode":0')
 })
 
 test('200 calls at once are all answered, and leave nothing behind', async () => {

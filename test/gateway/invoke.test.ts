@@ -121,9 +121,11 @@ describe('closing', () => {
     const call = invoke()
     const { end } = await next()
     let closed = false
-    const closing = invoker.close(60_000).then(() => {
+    const close = async () => {
+      await invoker.close(60_000)
       closed = true
-    })
+    }
+    const closing = close()
     await expect(invoke().end).rejects.toMatchObject({ code: 'shutting_down' })
     expect(closed).toBe(false)
     end({ kind: 'exited', exitCode: 0, oomKilled: false })

@@ -1,0 +1,66 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { Settings, readConfig } from '../src/config.ts'
+
+describe('settings', () => {
+  test('have defaults that serve on loopback', () => {
+    expect(readConfig({})).toMatchObject({
+      host: '127.0.0.1',
+      port: 8080,
+      functionsFolder: join(process.cwd(), 'functions'),
+      concurrency: 32,
+      shutdownMs: 30_000,
+      definitions: {
+        defaults: { timeoutMs: 60_000, memoryBytes: 512 * 1024 ** 2, inputBytes: 1024 ** 3 },
+      },
+    })
+  })
+
+  test('are read from ONESHOT_ variables, other variables being none of ours', () => {
+    const config = readConfig({
+      ONESHOT_PORT: '0',
+      ONESHOT_TIMEOUT: '1m30s',
+      ONESHOT_ALLOW: 'host-pid, privileged',
+      HOME: '/',
+    })
+    expect(config.port).toBe(0)
+    expect(config.definitions.defaults.timeoutMs).toBe(90_000)
+    expect([...config.definitions.allowed]).toEqual(['host-pid', 'privileged'])
+  })
+
+  test.each([
+    ['ONESHOT_PORT', 'http', /^ONESHOT_PORT must be a whole number/],
+    ['ONESHOT_PORT', '65536', /^ONESHOT_PORT must be a whole number from 0 to 65535/],
+    ['ONESHOT_TIMEOUT', '60', /^ONESHOT_TIMEOUT must be a duration such as 30s/],
+    ['ONESHOT_MEMORY', 'much', /^ONESHOT_MEMORY must be a size such as 512m/],
+    ['ONESHOT_BACKEND', 'kubernetes', /^ONESHOT_BACKEND must be container/],
+    ['ONESHOT_LOG_LEVEL', 'loud', /^ONESHOT_LOG_LEVEL /],
+    ['ONESHOT_ALLOW', 'everything', /^ONESHOT_ALLOW has "everything"; it may list privileged/],
+    ['ONESHOT_HOST', '', /^ONESHOT_HOST /],
+    ['ONESHOT_PROT', '1', /^ONESHOT_PROT is not a setting: did you mean ONESHOT_PORT\?$/],
+    ['ONESHOT_XYZZY', '1', /^ONESHOT_XYZZY is not a setting$/],
+  ])('that are wrong (%s=%s) are named', (name, value, message) => {
+    expect(() => readConfig({ [name]: value })).toThrow(message)
+  })
+
+  test('that are wrong are all told at once', () => {
+    expect(() => readConfig({ ONESHOT_PORT: 'x', ONESHOT_NOPE: '1', ONESHOT_QUEUE: '-1' })).toThrow(
+      /ONESHOT_NOPE.*ONESHOT_PORT.*ONESHOT_QUEUE/,
+    )
+  })
+
+  test('stand in the README, each with its default', () => {
+    const readme = readFileSync(join(import.meta.dirname, '../README.md'), 'utf8')
+    const rows = new Map(
+      [...readme.matchAll(/^\| `(ONESHOT_\w+)` \| (.*?) \| (.*?) \|$/gm)].map(
+        ([, name, fallback, text]) => [name, { fallback, text }],
+      ),
+    )
+    const documented = Object.entries(Settings.shape).map(([name, { def, description }]) => {
+      const fallback = String(def.defaultValue)
+      return [name, { fallback: fallback === '' ? 'none' : `\`${fallback}\``, text: description }]
+    })
+    expect([...rows]).toEqual(documented)
+  })
+})
