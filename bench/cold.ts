@@ -1,0 +1,143 @@
+import { randomUUID } from 'node:crypto'
+import { parseArgs } from 'node:util'
+import { startProgram } from '../test/program.ts'
+import { checkAlike } from './alike.ts'
+import type { ContainerWatch } from './container-watch.ts'
+import { watchContainers } from './container-watch.ts'
+import type { Contestant, Work } from './contestant.ts'
+import { createBareEngine, createDockerRun, createGatewayCall, toDefinition } from './contestant.ts'
+import { createEngineClient } from './engine-client.ts'
+import { describeLoad, describeMachine } from './machine.ts'
+import { median, quantile, shuffled } from './statistics.ts'
+import type { Target } from './table.ts'
+import { report, toTable } from './table.ts'
+
+const WARM_UPS = 3
+const BATCHES = 5
+/** How many calls a batch has for each in flight: enough for the start and the end of a batch to count little. */
+const CALLS_PER_FLIGHT = 6
+
+interface Options {
+  /** Calls of each contestant, one after another. */
+  readonly runs: number
+  /** Calls at once, for the throughput. */
+  readonly flight: number
+  /** Ends it early, between two calls or two batches. */
+  readonly signal: AbortSignal
+}
+
+async function main({ runs, flight, signal }: Options): Promise<boolean> {
+  const engine = createEngineClient()
+  console.log(`${await describeMachine(engine)}\nload ${describeLoad()}`)
+  const labels = { 'bench.cold': randomUUID() }
+  await using watch = await watchContainers(engine, `bench.cold=${labels['bench.cold']}`, signal)
+  const works: readonly Work[] = ['none', 'bridge'].map((network) => ({ network, labels }))
+  const functions = Object.fromEntries(works.map((work) => [work.network, toDefinition(work)]))
+  await using gateway = await startProgram({ functions })
+
+  const targets: Target[] = []
+  for (const work of works) {
+    const bare = createBareEngine(engine, work)
+    const dockerRun = createDockerRun(work)
+    const call = createGatewayCall(gateway.url, work.network)
+    const contestants = [bare, dockerRun, call]
+    await checkAlike(engine, watch, contestants)
+
+    console.log(`\nNetwork ${work.network}: ${runs} calls of each, one at a time`)
+    const times = await timeInTurn(contestants, runs, watch)
+    console.log(toSampleTable('ms', { min: 0, median: 0.5, p95: 0.95, p99: 0.99, max: 1 }, times))
+    const of = (contestant: Contestant) => median(times.get(contestant)!)
+    const overBare = of(call) / of(bare)
+    const overDockerRun = of(call) / of(dockerRun)
+
+    console.log(`\nNetwork ${work.network}: ${flight} in flight, removals included`)
+    const rates = await rateInTurn([bare, call], flight, watch)
+    console.log(toSampleTable('calls/s', { min: 0, median: 0.5, max: 1 }, rates))
+    const throughput = median(rates.get(call)!) / median(rates.get(bare)!)
+
+    const on = `network ${work.network}:`
+    targets.push(
+      { what: `${on} time, gateway to bare engine`, value: overBare, atMost: 1.1 },
+      { what: `${on} time, gateway to docker run`, value: overDockerRun, atMost: 0.9 },
+      { what: `${on} throughput, gateway to bare engine`, value: throughput, atLeast: 0.95 },
+    )
+  }
+  console.log(`\nload ${describeLoad()}`)
+  return report(targets)
+}
+
+/** Milliseconds of each call. All take one turn a round, in random order, so that a drift hits all alike. */
+async function timeInTurn(
+  contestants: readonly Contestant[],
+  runs: number,
+  watch: ContainerWatch,
+): Promise<Map<Contestant, number[]>> {
+  const times = new Map(contestants.map((contestant) => [contestant, [] as number[]]))
+  for (let round = 0; round < WARM_UPS + runs; round += 1) {
+    for (const contestant of shuffled(contestants)) {
+      const startedAt = performance.now()
+      await contestant.call()
+      const ms = performance.now() - startedAt
+      // What one leaves to be done must not burden the next.
+      await watch.removed(1)
+      if (round >= WARM_UPS) times.get(contestant)!.push(ms)
+    }
+  }
+  return times
+}
+
+/** Calls a second of each batch, from its first request until its last container is gone; in turn, as above. */
+async function rateInTurn(
+  contestants: readonly Contestant[],
+  flight: number,
+  watch: ContainerWatch,
+): Promise<Map<Contestant, number[]>> {
+  const rates = new Map(contestants.map((contestant) => [contestant, [] as number[]]))
+  const calls = flight * CALLS_PER_FLIGHT
+  for (let batch = 0; batch < BATCHES; batch += 1) {
+    for (const contestant of shuffled(contestants)) {
+      const startedAt = performance.now()
+      let left = calls
+      const lane = async () => {
+        while (left > 0) {
+          left -= 1
+          await contestant.call()
+        }
+      }
+      const lanes = Array.from({ length: flight }, lane)
+      // Should one fail, none may still run while we clean up.
+      await Promise.allSettled(lanes)
+      await Promise.all(lanes)
+      await watch.removed(calls)
+      rates.get(contestant)!.push(calls / ((performance.now() - startedAt) / 1000))
+    }
+  }
+  return rates
+}
+
+/** The quantiles of each contestant's samples, and its median as a ratio to the first one's. */
+function toSampleTable(
+  unit: string,
+  quantiles: Readonly<Record<string, number>>,
+  results: ReadonlyMap<Contestant, readonly number[]>,
+): string {
+  const [first = []] = results.values()
+  const rows = results.entries().map(([{ name }, samples]) => {
+    const figures = Object.values(quantiles).map((q) => quantile(samples, q).toFixed(1))
+    const ratio = median(samples) / median(first)
+    return [name].concat(figures, ratio.toFixed(2))
+  })
+  return toTable([unit, ...Object.keys(quantiles), 'ratio'], [...rows])
+}
+
+const { values } = parseArgs({
+  options: {
+    runs: { type: 'string', default: '50' },
+    flight: { type: 'string', default: '8' },
+  },
+})
+const interrupted = new AbortController()
+process.once('SIGINT', () => interrupted.abort())
+const { signal } = interrupted
+const met = await main({ runs: Number(values.runs), flight: Number(values.flight), signal })
+if (!met) process.exitCode = 1
