@@ -58,7 +58,7 @@ describe('settings', () => {
       ),
     )
     const documented = Object.entries(Settings.shape).map(([name, { def, description }]) => {
-      const fallback = String(def.defaultValue)
+      const fallback = def.defaultValue
       return [name, { fallback: fallback === '' ? 'none' : `\`${fallback}\``, text: description }]
     })
     expect([...rows]).toEqual(documented)

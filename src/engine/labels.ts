@@ -3,7 +3,7 @@ import type { Task } from '../core/task.ts'
 /** Says which gateway made an object: only what carries our own id is ever removed. */
 export const GATEWAY_LABEL = 'oneshot.gateway'
 export const INVOCATION_LABEL = 'oneshot.invocation'
-export const FUNCTION_LABEL = 'oneshot.function'
+const FUNCTION_LABEL = 'oneshot.function'
 
 /** An invocation's container can be found by this name even if the answer to its creation was lost. */
 export function toContainerName(invocationId: string): string {
