@@ -26,7 +26,10 @@ export function createRawAnswer({ outgoing }: AnswerContext, contentType: string
     writeHead(outgoing, 200, {
       'Content-Type': contentType,
       [STATE]: 'running',
-      Trailer: [STATE, EXIT_CODE, DURATION].join(', '),
+      // HTTP/1.0, which some proxies speak, has no chunks to end in a trailer: there, a whole answer says it all.
+      ...(outgoing.useChunkedEncodingByDefault && {
+        Trailer: [STATE, EXIT_CODE, DURATION].join(', '),
+      }),
     })
     void writeChunk(outgoing, held.subarray(0, heldBytes))
     return writeChunk(outgoing, chunk)

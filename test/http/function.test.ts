@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { connect } from 'node:net'
 import { buffer, text } from 'node:stream/consumers'
 import { describe, expect, test } from 'vitest'
 import { Envelope } from '../../src/core/envelope.ts'
@@ -135,6 +136,20 @@ describe('a raw answer', () => {
     const { body } = await answer
     end(exited(1))
     await expect(body()).rejects.toThrow('aborted')
+  })
+
+  test('that is long comes whole to a client of HTTP/1.0, and is reset if it fails', async () => {
+    const { url, next } = await serve()
+    const ask = async (exitCode: number): Promise<string> => {
+      const socket = connect(Number(new URL(url).port), '127.0.0.1')
+      socket.write('POST /function/test HTTP/1.0\r\nHost: here\r\nAccept: text/plain\r\n\r\n')
+      const { io, end } = await next()
+      await io.stdout(Buffer.alloc(100_000, 'x'))
+      end(exited(exitCode))
+      return text(socket)
+    }
+    expect(await ask(0)).toMatch(/^HTTP\/1\.1 200 OK\r\n[^]*\r\n\r\nx{100000}$/)
+    await expect(ask(1)).rejects.toThrow('ECONNRESET')
   })
 
   test('holds the command back while its reader is slow', async () => {
