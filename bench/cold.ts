@@ -8,25 +8,26 @@ import type { Contestant, Work } from './contestant.ts'
 import { createBareEngine, createDockerRun, createGatewayCall, toDefinition } from './contestant.ts'
 import { createEngineClient } from './engine-client.ts'
 import { describeLoad, describeMachine } from './machine.ts'
-import { median, quantile, shuffled } from './statistics.ts'
+import { meanRate, median, quantile, shuffled } from './statistics.ts'
 import type { Target } from './table.ts'
 import { report, toTable } from './table.ts'
 
 const WARM_UPS = 3
-const BATCHES = 5
 /** How many calls a batch has for each in flight: enough for the start and the end of a batch to count little. */
-const CALLS_PER_FLIGHT = 6
+const CALLS_PER_FLIGHT = 4
 
 interface Options {
   /** Calls of each contestant, one after another. */
   readonly runs: number
   /** Calls at once, for the throughput. */
   readonly flight: number
+  /** Batches of each contestant, for the throughput. */
+  readonly batches: number
   /** Ends it early, between two calls or two batches. */
   readonly signal: AbortSignal
 }
 
-async function main({ runs, flight, signal }: Options): Promise<boolean> {
+async function main({ runs, flight, batches, signal }: Options): Promise<boolean> {
   const engine = createEngineClient()
   console.log(`${await describeMachine(engine)}\nload ${describeLoad()}`)
   const labels = { 'bench.cold': randomUUID() }
@@ -45,15 +46,15 @@ async function main({ runs, flight, signal }: Options): Promise<boolean> {
 
     console.log(`\nNetwork ${work.network}: ${runs} calls of each, one at a time`)
     const times = await timeInTurn(contestants, runs, watch)
-    console.log(toSampleTable('ms', { min: 0, median: 0.5, p95: 0.95, p99: 0.99, max: 1 }, times))
+    console.log(toTimesTable(times))
     const of = (contestant: Contestant) => median(times.get(contestant)!)
     const overBare = of(call) / of(bare)
     const overDockerRun = of(call) / of(dockerRun)
 
     console.log(`\nNetwork ${work.network}: ${flight} in flight, removals included`)
-    const rates = await rateInTurn([bare, call], flight, watch)
-    console.log(toSampleTable('calls/s', { min: 0, median: 0.5, max: 1 }, rates))
-    const throughput = median(rates.get(call)!) / median(rates.get(bare)!)
+    const rates = await rateInTurn([bare, call], { flight, batches }, watch)
+    console.log(toRatesTable(rates))
+    const throughput = meanRate(rates.get(call)!) / meanRate(rates.get(bare)!)
 
     const on = `network ${work.network}:`
     targets.push(
@@ -89,12 +90,12 @@ async function timeInTurn(
 /** Calls a second of each batch, from its first request until its last container is gone; in turn, as above. */
 async function rateInTurn(
   contestants: readonly Contestant[],
-  flight: number,
+  { flight, batches }: Pick<Options, 'flight' | 'batches'>,
   watch: ContainerWatch,
 ): Promise<Map<Contestant, number[]>> {
   const rates = new Map(contestants.map((contestant) => [contestant, [] as number[]]))
   const calls = flight * CALLS_PER_FLIGHT
-  for (let batch = 0; batch < BATCHES; batch += 1) {
+  for (let batch = 0; batch < batches; batch += 1) {
     for (const contestant of shuffled(contestants)) {
       const startedAt = performance.now()
       let left = calls
@@ -115,29 +116,40 @@ async function rateInTurn(
   return rates
 }
 
-/** The quantiles of each contestant's samples, and its median as a ratio to the first one's. */
-function toSampleTable(
-  unit: string,
-  quantiles: Readonly<Record<string, number>>,
-  results: ReadonlyMap<Contestant, readonly number[]>,
-): string {
-  const [first = []] = results.values()
-  const rows = results.entries().map(([{ name }, samples]) => {
-    const figures = Object.values(quantiles).map((q) => quantile(samples, q).toFixed(1))
-    const ratio = median(samples) / median(first)
-    return [name].concat(figures, ratio.toFixed(2))
+function toTimesTable(times: ReadonlyMap<Contestant, readonly number[]>): string {
+  const [first = []] = times.values()
+  const rows = times.entries().map(([{ name }, samples]) => {
+    const figures = [0, 0.5, 0.95, 0.99, 1].map((q) => quantile(samples, q).toFixed(1))
+    return [name].concat(figures, (median(samples) / median(first)).toFixed(2))
   })
-  return toTable([unit, ...Object.keys(quantiles), 'ratio'], [...rows])
+  return toTable(['ms', 'min', 'median', 'p95', 'p99', 'max', 'to bare'], [...rows])
+}
+
+function toRatesTable(rates: ReadonlyMap<Contestant, readonly number[]>): string {
+  const [first = []] = rates.values()
+  const rows = rates.entries().map(([{ name }, samples]) => {
+    const figures = [Math.min(...samples), Math.max(...samples), meanRate(samples)]
+    return [name].concat(
+      figures.map((figure) => figure.toFixed(1)),
+      (meanRate(samples) / meanRate(first)).toFixed(2),
+    )
+  })
+  return toTable(['calls/s', 'min', 'max', 'in all', 'to bare'], [...rows])
 }
 
 const { values } = parseArgs({
   options: {
     runs: { type: 'string', default: '50' },
     flight: { type: 'string', default: '8' },
+    batches: { type: 'string', default: '10' },
   },
 })
 const interrupted = new AbortController()
 process.once('SIGINT', () => interrupted.abort())
-const { signal } = interrupted
-const met = await main({ runs: Number(values.runs), flight: Number(values.flight), signal })
+const met = await main({
+  runs: Number(values.runs),
+  flight: Number(values.flight),
+  batches: Number(values.batches),
+  signal: interrupted.signal,
+})
 if (!met) process.exitCode = 1

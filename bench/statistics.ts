@@ -8,6 +8,11 @@ export function median(samples: readonly number[]): number {
   return quantile(samples, 0.5)
 }
 
+/** The rate of batches of one size taken together: their number of calls by their time. */
+export function meanRate(rates: readonly number[]): number {
+  return rates.length / rates.reduce((time, rate) => time + 1 / rate, 0)
+}
+
 /** A new order each time, all orders alike likely (Fisher and Yates). */
 export function shuffled<T>(items: readonly T[]): T[] {
   const order = [...items]
