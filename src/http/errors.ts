@@ -5,7 +5,7 @@ import { OneshotError } from '../core/error.ts'
 import type { Outcome } from '../core/outcome.ts'
 
 /** The only table of codes and statuses. */
-const STATUS = {
+export const STATUS = {
   bad_request: 400,
   not_found: 404,
   function_not_found: 404,
