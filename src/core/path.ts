@@ -8,6 +8,11 @@ export function absolutePath(path: string, folder = '/'): string {
   return `/${parts.join('/')}`
 }
 
+/** Whether `text` is a name of the Container Device Interface, such as `vendor.example/class=name`. */
+export function isDeviceName(text: string): boolean {
+  return /^[A-Za-z][\w.-]*\/[A-Za-z][\w.-]*=\w[\w.:-]*$/.test(text)
+}
+
 /** Both absolute and normalised. A folder counts as inside itself. */
 export function isInside(path: string, folder: string): boolean {
   return path === folder || path.startsWith(folder === '/' ? '/' : `${folder}/`)

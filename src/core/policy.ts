@@ -1,6 +1,6 @@
 import type { ContainerSpec, DeviceMapping, FunctionSpec } from './function.ts'
 import type { Mount, VolumeMount } from './mount.ts'
-import { absolutePath, isInside } from './path.ts'
+import { absolutePath, isDeviceName, isInside } from './path.ts'
 
 /** What only the operator can allow, because it gives a function the host, or part of it. */
 export const allowances = [
@@ -109,8 +109,10 @@ const harmless =
   /^\/dev\/(?:null|zero|full|u?random|fuse|kvm|net\/tun|dri(?:\/\w+)?|kfd|dxg|nvidia[\w-]*(?:\/[\w-]+)?|accel\/\w+|infiniband\/\w+|snd(?:\/\w+)?|video\d+|tty(?:USB|ACM)\d+)$/
 
 function deviceNeeds({ source }: DeviceMapping): Need[] {
-  // A name such as vendor.com/class=name is of the Container Device Interface: the operator's own list.
-  if (!source.startsWith('/') || harmless.test(absolutePath(source))) return []
+  // What has a name of the Container Device Interface is on the operator's own list.
+  if (isDeviceName(source) || (source.startsWith('/') && harmless.test(absolutePath(source)))) {
+    return []
+  }
   const what = `${source} may give raw access to the host`
   return [{ path: ['devices'], what, allowance: 'privileged' }]
 }
@@ -130,13 +132,14 @@ const remote = new Set(['nfs', 'nfs4', 'cifs', 'smb3', 'tmpfs'])
 
 /** The local driver hands its options to mount(2): they can bind any folder, or mount the host's disk. */
 function volumeNeeds(
-  { driver = 'local', driverOptions, readOnly }: VolumeMount,
+  { driver = 'local', driverOptions }: VolumeMount,
   sockets: readonly string[],
 ): Need[] {
   const { type = '', o = '', device } = driverOptions
   if (driver !== 'local' || (device === undefined && type === '')) return []
   const isBind = o.split(',').some((option) => /^r?bind$/.test(option.trim()))
-  if (isBind) return bindNeeds(device ?? '/', readOnly, sockets)
+  // Read-only says how this mount shows the volume: another mount of the same volume can write.
+  if (isBind) return bindNeeds(device ?? '/', false, sockets)
   if (remote.has(type)) return []
   const what = `a volume of type ${JSON.stringify(type)} can mount what belongs to the host`
   return [{ path: ['volumes'], what, allowance: 'host-root' }]

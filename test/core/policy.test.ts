@@ -66,6 +66,16 @@ test.each<[string, Partial<ContainerSpec>, Allowance[]]>([
     ['privileged'],
   ],
   [
+    'a raw disk by a relative path',
+    { devices: [{ source: '../../../dev/sda', target: '/d', permissions: 'r' }] },
+    ['privileged'],
+  ],
+  [
+    'a path that ends like a name of the CDI',
+    { devices: [{ source: '../a=b', target: '/d', permissions: 'r' }] },
+    ['privileged'],
+  ],
+  [
     'all devices',
     { devices: [{ source: '/dev', target: '/d', permissions: 'r' }] },
     ['privileged'],
@@ -142,6 +152,13 @@ test.each(['/etc/cron.d', '/etc/passwd', '/usr/local/bin', '/var/spool/cron'])(
     expect(needed(bind(source))).toEqual([])
   },
 )
+
+test('a volume that binds a system folder can be written by another mount, so a read-only one needs the host too', () => {
+  expect(needed(volume({ type: 'none', o: 'bind', device: '/usr/local/share' }))).toEqual([
+    'host-root',
+  ])
+  expect(needed(volume({ type: 'none', o: 'bind,ro', device: '/etc/ssl' }))).toEqual(['host-root'])
+})
 
 test.each([
   '/srv/engine/run/docker.sock',

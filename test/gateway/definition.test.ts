@@ -164,13 +164,24 @@ test.each<[string, string, object]>([
   ],
   [
     'devices',
-    'devices: [/dev/fuse, "/dev/kvm:/dev/k:r", { source: /dev/null, permissions: rw }]',
+    'devices: [/dev/fuse, "/dev/kvm:/dev/k:r", { source: /dev//null, permissions: rw }]',
     {
       devices: [
         { source: '/dev/fuse', target: '/dev/fuse', permissions: 'rwm' },
         { source: '/dev/kvm', target: '/dev/k', permissions: 'r' },
-        { source: '/dev/null', target: '/dev/null', permissions: 'rw' },
+        { source: '/dev/null', target: '/dev//null', permissions: 'rw' },
       ],
+    },
+  ],
+  [
+    'devices by name',
+    'devices: ["vendor.example/gpu=0:1", { source: vendor.example/gpu=all }]',
+    {
+      devices: ['vendor.example/gpu=0:1', 'vendor.example/gpu=all'].map((name) => ({
+        source: name,
+        target: name,
+        permissions: 'rwm',
+      })),
     },
   ],
   ['shm_size', 'shm_size: 64m', { shmBytes: 64 * MIB }],
@@ -482,7 +493,10 @@ test.each<[string, string]>([
     'secrets: [{ source: a, mode: 440 }]',
     'secrets.0.mode: expected permission bits in octal, such as 0444, got 440',
   ],
-  ['devices: [fuse]', 'devices.0: expected SOURCE:TARGET:PERMISSIONS'],
+  ['devices: [fuse]', 'devices.0: expected an absolute path'],
+  ['devices: ["a:b:c:d"]', 'devices.0: expected SOURCE:TARGET:PERMISSIONS'],
+  ['devices: [{ source: ../dev/vda, target: /dev/x }]', 'devices.0: expected an absolute path'],
+  ['devices: [{ source: ../a=b }]', 'devices.0: expected an absolute path'],
   ['devices: ["/dev/fuse:/dev/fuse:x"]', 'devices.0: expected permissions of r, w and m'],
   ['gpus: [{ count: 1, device_ids: ["0"] }]', 'gpus.0: expected count or device_ids, not both'],
   [

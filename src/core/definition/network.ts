@@ -2,6 +2,7 @@ import * as z from 'zod'
 import { choice, integer, pairs, text, texts } from './scalar.ts'
 import { mapping, oneOf, recordOf, refuse, scalar } from './shape.ts'
 import type { DeviceMapping, DeviceRequest, NetworkAttachment, Ulimit } from '../function.ts'
+import { absolutePath, isDeviceName } from '../path.ts'
 
 const attachment = mapping(
   {
@@ -80,8 +81,9 @@ const device = mapping({
 })
 
 const shortDevice = text.transform((value, context): z.output<typeof device> => {
-  const [source, target, permissions, ...rest] = value.split(':')
-  if (!source?.startsWith('/') || rest.length > 0) {
+  if (isDeviceName(value)) return { source: value }
+  const [source = '', target, permissions, ...rest] = value.split(':')
+  if (rest.length > 0) {
     return refuse(context, 'expected SOURCE:TARGET:PERMISSIONS, such as /dev/fuse')
   }
   return {
@@ -97,13 +99,19 @@ export const devices = oneOf('a list of devices', {
   list: z.array(
     anyDevice.transform((value, context): DeviceMapping => {
       const { source, target = source, permissions = 'rwm' } = value
+      if (!source.startsWith('/') && !isDeviceName(source)) {
+        return refuse(
+          context,
+          `expected an absolute path such as /dev/fuse, or a name such as vendor.example/class=name, got ${JSON.stringify(source)}`,
+        )
+      }
       if (!/^[rwm]{1,3}$/.test(permissions)) {
         return refuse(
           context,
           `expected permissions of r, w and m, got ${JSON.stringify(permissions)}`,
         )
       }
-      return { source, target, permissions }
+      return { source: isDeviceName(source) ? source : absolutePath(source), target, permissions }
     }),
   ),
 })
