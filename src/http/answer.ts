@@ -4,6 +4,7 @@ import type { FunctionSpec } from '../core/function.ts'
 import type { Settled } from '../core/invocation.ts'
 import type { Timings } from '../core/outcome.ts'
 import type { Sink } from '../core/task.ts'
+import type { Problem } from './errors.ts'
 
 /** One call's answer, in one of the forms that a client can ask for. */
 export interface Answer {
@@ -12,6 +13,8 @@ export interface Answer {
   started?(): void
   /** Says how the call ended, and ends the answer. */
   end(invocation: Settled): void
+  /** Tells what went wrong when the head has been sent already, and ends the answer so that none takes it for whole. */
+  fail(problem: Problem): void
   /** Lets go of what it holds, whether it was ended or not. */
   dispose?(): void
 }

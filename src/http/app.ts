@@ -1,4 +1,5 @@
 import type { HttpBindings } from '@hono/node-server'
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { OpenAPIHono } from '@hono/zod-openapi'
 import type { Logger } from 'pino'
 import { OneshotError } from '../core/error.ts'
@@ -58,6 +59,7 @@ export function createApp(deps: AppDeps): OpenAPIHono<Env> {
     if (problem.status >= 500) {
       logger.error({ err: error, callId: c.get('callId'), path: c.req.path }, problem.detail)
     }
+    if (c.env.outgoing.headersSent) return RESPONSE_ALREADY_SENT
     return c.body(JSON.stringify(problem), problem.status as 500, {
       ...toHeaders(error),
       [CALL_ID]: c.get('callId'),

@@ -21,5 +21,6 @@ export function createEnvelopeAnswer({ outgoing, spec, engine }: AnswerContext):
       })
       outgoing.end(body)
     },
+    fail: () => void outgoing.destroy(),
   }
 }

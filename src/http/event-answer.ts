@@ -16,7 +16,7 @@ const HEADERS = {
   'X-Accel-Buffering': 'no',
 }
 
-/** Lines as they come, as server-sent events, then `end` with the envelope. */
+/** Lines as they come, as server-sent events, then `end` with the envelope, or `error` with the problem. */
 export function createEventAnswer({ outgoing, spec, engine }: AnswerContext): Answer {
   const stdout = createEventStream('stdout', spec.limits.outputBytes)
   const stderr = createEventStream('stderr', spec.limits.outputBytes)
@@ -48,6 +48,9 @@ export function createEventAnswer({ outgoing, spec, engine }: AnswerContext): An
       const status = toEnvelopeStatus(invocation.outcome)
       writeHead(outgoing, status, { ...HEADERS, ...toEndHeaders(invocation) })
       outgoing.end(`${stdout.end()}${stderr.end()}${toEvent('end', JSON.stringify(envelope))}`)
+    },
+    fail(problem) {
+      outgoing.end(`${stdout.end()}${stderr.end()}${toEvent('error', JSON.stringify(problem))}`)
     },
     dispose: () => clearInterval(keepAlive),
   }

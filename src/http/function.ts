@@ -11,6 +11,7 @@ import type { Answer, AnswerContext } from './answer.ts'
 import { CALL_ID, INVOCATION } from './answer.ts'
 import type { Env } from './app.ts'
 import { createEnvelopeAnswer } from './envelope-answer.ts'
+import { toProblem } from './errors.ts'
 import { createEventAnswer } from './event-answer.ts'
 import { readInput } from './input.ts'
 import { invokeFunction } from './openapi.ts'
@@ -50,10 +51,12 @@ export function mountFunction(
     outgoing.setHeader(INVOCATION, id)
     try {
       const settled = await end
-      if (tooLarge && !outgoing.headersSent) throw tooLarge
-      if (tooLarge) outgoing.destroy()
-      else answer.end(settled)
+      if (tooLarge) throw tooLarge
+      answer.end(settled)
       return RESPONSE_ALREADY_SENT
+    } catch (error) {
+      if (outgoing.headersSent) answer.fail(toProblem(error))
+      throw error
     } finally {
       outgoing.off('close', onClose)
       answer.dispose?.()

@@ -63,5 +63,5 @@ export function createRawAnswer({ outgoing }: AnswerContext, contentType: string
     else outgoing.socket?.resetAndDestroy()
   }
 
-  return { stdout, stderr: () => {}, end }
+  return { stdout, stderr: () => {}, end, fail: breakOff }
 }

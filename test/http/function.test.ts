@@ -213,6 +213,33 @@ describe('server-sent events', () => {
   })
 })
 
+describe('a fault after the head was sent', () => {
+  test('is the last of the server-sent events, in the words of a problem', async () => {
+    const { url, next } = await serve()
+    const answer = post(`${url}/function/test`, '', { Accept: 'text/event-stream' })
+    const { io, fail } = await next()
+    io.started?.()
+    await io.stdout(Buffer.from('half a line'))
+    const { response } = await answer
+    fail(new Error('the secret is 42'))
+    const [line, error, rest] = (await text(response)).split('\n\n')
+    expect([line, rest]).toEqual(['event: stdout\ndata: half a line', ''])
+    const [, data] = /^event: error\ndata: (.*)$/.exec(error ?? '') ?? []
+    expect(Problem.parse(JSON.parse(data ?? ''))).toMatchObject({ code: 'internal' })
+    expect(data).not.toContain('42')
+  })
+
+  test('breaks a raw answer off', async () => {
+    const { url, next } = await serve()
+    const answer = post(`${url}/function/test`, '', octets)
+    const { io, fail } = await next()
+    await io.stdout(Buffer.alloc(100_000))
+    const { body } = await answer
+    fail(new Error('no engine'))
+    await expect(body()).rejects.toThrow('aborted')
+  })
+})
+
 describe('a request', () => {
   test.each(['nosuch', '..%2fhello', 'a%2fb', '%00', 'Hello'])(
     'for "%s" is answered 404',
