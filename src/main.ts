@@ -24,6 +24,8 @@ import { openSqliteStore } from './store/sqlite.ts'
 
 /** How long the removal of the last containers may take. */
 const CLEANUP_MS = 20_000
+/** How soon an engine that was not reachable at the start is asked again. */
+const ENGINE_RETRY_MS = 5_000
 /** How long a client may take to read the last of its answer. */
 const LINGER_MS = 5_000
 
@@ -57,6 +59,7 @@ async function main(config: Config): Promise<void> {
     settings: {
       ...config.definitions,
       dockerSocketPaths: ['/var/run/docker.sock', ...(await findSocketPath(docker))],
+      engineFolders: [],
     },
     onChange: (event) => logChange(logger, event),
   })
@@ -85,9 +88,9 @@ async function main(config: Config): Promise<void> {
     version: packageJson.version,
     logger,
   })
+  await describeEngine()
   const listener = await listen(app, config.host, config.port)
   logger.info({ url: listener.url, functions: catalog.list().length }, 'listening')
-  await describeEngine()
 
   const signal = await firstSignal('SIGTERM', 'SIGINT')
   logger.info({ signal, boundMs: config.shutdownMs }, 'shutting down')
@@ -107,8 +110,11 @@ async function main(config: Config): Promise<void> {
       const { warnings, ...info } = await engine.ping()
       logger.info({ engine: info }, 'engine reachable')
       for (const warning of warnings) logger.warn(warning)
+      if (info.dataRoot !== undefined) await catalog.update({ engineFolders: [info.dataRoot] })
     } catch (error) {
       logger.warn({ err: error }, 'engine not reachable yet')
+      // Until it answers: only it can tell which folders are its own.
+      setTimeout(() => void describeEngine(), ENGINE_RETRY_MS).unref()
     }
   }
 }

@@ -18,6 +18,13 @@ export interface PolicyProblem {
   readonly message: string
 }
 
+/** What of the engine stands on its host: absolute paths. */
+export interface EnginePaths {
+  readonly sockets: readonly string[]
+  /** Where it keeps what is its own, such as images and volumes. */
+  readonly folders: readonly string[]
+}
+
 interface Need {
   readonly path: PolicyProblem['path']
   readonly what: string
@@ -31,14 +38,14 @@ interface Need {
 export function checkPolicy(
   spec: FunctionSpec,
   allowed: ReadonlySet<Allowance>,
-  dockerSocketPaths: readonly string[],
+  engine: EnginePaths,
 ): PolicyProblem[] {
   const { container } = spec
   const needs = [
     ...privileges(container),
     ...namespaces(container),
     ...container.devices.flatMap(deviceNeeds),
-    ...container.mounts.flatMap((mount) => mountNeeds(mount, dockerSocketPaths)),
+    ...container.mounts.flatMap((mount) => mountNeeds(mount, engine)),
   ]
   return needs
     .filter(({ allowance }) => !allowed.has(allowance))
@@ -117,12 +124,12 @@ function deviceNeeds({ source }: DeviceMapping): Need[] {
   return [{ path: ['devices'], what, allowance: 'privileged' }]
 }
 
-function mountNeeds(mount: Mount, sockets: readonly string[]): Need[] {
+function mountNeeds(mount: Mount, engine: EnginePaths): Need[] {
   switch (mount.type) {
     case 'bind':
-      return bindNeeds(mount.source, mount.readOnly, sockets)
+      return bindNeeds(mount.source, mount.readOnly, engine)
     case 'volume':
-      return volumeNeeds(mount, sockets)
+      return volumeNeeds(mount, engine)
     case 'tmpfs':
       return []
   }
@@ -133,13 +140,13 @@ const remote = new Set(['nfs', 'nfs4', 'cifs', 'smb3', 'tmpfs'])
 /** The local driver hands its options to mount(2): they can bind any folder, or mount the host's disk. */
 function volumeNeeds(
   { driver = 'local', driverOptions }: VolumeMount,
-  sockets: readonly string[],
+  engine: EnginePaths,
 ): Need[] {
   const { type = '', o = '', device } = driverOptions
   if (driver !== 'local' || (device === undefined && type === '')) return []
   const isBind = o.split(',').some((option) => /^r?bind$/.test(option.trim()))
   // Read-only says how this mount shows the volume: another mount of the same volume can write.
-  if (isBind) return bindNeeds(device ?? '/', false, sockets)
+  if (isBind) return bindNeeds(device ?? '/', false, engine)
   if (remote.has(type)) return []
   const what = `a volume of type ${JSON.stringify(type)} can mount what belongs to the host`
   return [{ path: ['volumes'], what, allowance: 'host-root' }]
@@ -167,21 +174,29 @@ const system = ['/etc', '/usr', '/bin', '/sbin', '/lib', '/lib64', '/var/spool']
 const roots = new Set(['/', ...system, '/var', '/var/lib', '/run', '/home'])
 const socketNames = /\/(?:docker|containerd|podman|crio|dockershim)\.sock$/
 
-function bindNeeds(source: string, readOnly: boolean, sockets: readonly string[]): Need[] {
+/** What is everyone's, although an engine's socket may lie in it. */
+const shared = new Set(['/', '/run', '/tmp'])
+
+function bindNeeds(source: string, readOnly: boolean, engine: EnginePaths): Need[] {
   const path = canonical(source)
   const needs: Need[] = []
   const isTheHost =
     roots.has(path) ||
     closed.some((folder) => isInside(path, folder)) ||
-    (!readOnly && system.some((folder) => isInside(path, folder)))
+    (!readOnly && system.some((folder) => isInside(path, folder))) ||
+    engine.folders.map(canonical).some((own) => isInside(path, own) || isInside(own, path))
   if (isTheHost) {
     const what = `${source} is part of what the host is made of`
     needs.push({ path: ['volumes'], what, allowance: 'host-root' })
   }
-  const leadsToSocket = sockets.some(
-    (socket) =>
-      isInside(canonical(socket), path) || isInside(absolutePath(socket), absolutePath(source)),
-  )
+  const leadsToSocket = engine.sockets.some((socket) => {
+    const folder = canonical(`${socket}/..`)
+    return (
+      isInside(canonical(socket), path) ||
+      isInside(absolutePath(socket), absolutePath(source)) ||
+      (!shared.has(folder) && isInside(path, folder))
+    )
+  })
   if (path !== '/' && (leadsToSocket || socketNames.test(path))) {
     const what = `${source} gives the engine's socket, and with it the host`
     needs.push({ path: ['volumes'], what, allowance: 'docker-socket' })

@@ -33,6 +33,8 @@ export interface EngineInfo {
   readonly name: string
   readonly version: string
   readonly os: string
+  /** Where it keeps images, volumes and containers, on its host. Absent if it does not tell. */
+  readonly dataRoot?: string
   /** What the operator should know of this engine, such as limits that it ignores. */
   readonly warnings: readonly string[]
 }

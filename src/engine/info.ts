@@ -7,6 +7,7 @@ interface Info {
   readonly Name: string
   readonly ServerVersion: string
   readonly OperatingSystem: string
+  readonly DockerRootDir?: string
   readonly CgroupDriver?: string
   readonly MemoryLimit?: boolean
   readonly PidsLimit?: boolean
@@ -22,6 +23,7 @@ export async function readEngineInfo(docker: Docker): Promise<EngineInfo> {
     name: info.Name,
     version: info.ServerVersion,
     os: info.OperatingSystem,
+    ...(info.DockerRootDir && { dataRoot: info.DockerRootDir }),
     warnings: toWarnings(info),
   }
 }

@@ -50,6 +50,8 @@ export interface Catalog {
   start(): Promise<void>
   /** Looks at the folder now. */
   rescan(): Promise<void>
+  /** Changes the settings, and reads all definitions again under them. */
+  update(changed: Partial<DefinitionSettings>): Promise<void>
   find(name: string): CatalogEntry | undefined
   /** Throws `function_not_found`. */
   getEntry(name: string): CatalogEntry
@@ -65,6 +67,8 @@ interface Known {
   readonly envFiles: readonly string[]
   /** Tells one state of the file and its env files from another; undefined while that can't be told. */
   readonly fingerprint: string | undefined
+  /** Under which it was read. */
+  readonly settings: DefinitionSettings
 }
 
 const NAME = /^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/
@@ -74,10 +78,11 @@ const SETTLING_MS = 2_000
 
 export function createCatalog({
   folder,
-  settings,
+  settings: initialSettings,
   onChange,
   rescanMs = 2_000,
 }: CatalogOptions): Catalog {
+  let settings = initialSettings
   let known = new Map<string, Known>()
   let watcher: FSWatcher | undefined
   let timer: NodeJS.Timeout | undefined
@@ -111,6 +116,11 @@ export function createCatalog({
     return scanning
   }
 
+  function update(changed: Partial<DefinitionSettings>): Promise<void> {
+    settings = { ...settings, ...changed }
+    return rescan()
+  }
+
   async function scan(): Promise<void> {
     const next = new Map<string, Known>()
     for (const [name, files] of await findFiles(folder)) {
@@ -125,9 +135,11 @@ export function createCatalog({
   }
 
   async function look(name: string, files: readonly string[], before?: Known): Promise<Known> {
+    const readUnder = settings
     const paths = files.map((file) => join(folder, file))
     const seen = await fingerprint([...paths, ...(before?.envFiles ?? [])])
-    if (before && seen !== undefined && seen === before.fingerprint) return before
+    const isSame = seen !== undefined && seen === before?.fingerprint
+    if (isSame && before?.settings === readUnder) return before
     const { envFiles, ...read } = await readFunction(name, files)
     const file = files[0]!
     const entry: CatalogEntry = read.problems
@@ -137,6 +149,7 @@ export function createCatalog({
       entry: before && isDeepStrictEqual(entry, before.entry) ? before.entry : entry,
       envFiles,
       fingerprint: await fingerprint([...paths, ...envFiles]),
+      settings: readUnder,
     }
   }
 
@@ -191,7 +204,7 @@ export function createCatalog({
     await scanning
   }
 
-  return { start, rescan, find, getEntry, get, list, close }
+  return { start, rescan, update, find, getEntry, get, list, close }
 }
 
 /** The definitions' file names by their functions' names. Folders hold what images are built from. */

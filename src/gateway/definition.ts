@@ -25,6 +25,8 @@ export interface DefinitionSettings {
   readonly allowed: ReadonlySet<Allowance>
   /** Where the engine's socket is on its host. */
   readonly dockerSocketPaths: readonly string[]
+  /** Where the engine keeps what is its own, on its host. */
+  readonly engineFolders: readonly string[]
   /** What `~` stands for. */
   readonly home: string
   /** Fills in `${VAR}`. */
@@ -71,7 +73,8 @@ export async function readDefinition(
   const converted = toFunctionSpec(functionName(file), definition, surroundings)
   if (!converted.spec) return refused(converted.problems, env.files)
   const { spec } = converted
-  const breaches = checkPolicy(spec, settings.allowed, settings.dockerSocketPaths)
+  const engine = { sockets: settings.dockerSocketPaths, folders: settings.engineFolders }
+  const breaches = checkPolicy(spec, settings.allowed, engine)
   if (breaches.length > 0) return refused(breaches, env.files)
   return { spec, source, warnings, envFiles: env.files }
 }

@@ -24,9 +24,9 @@ export function mountHealth(
 
   app.openapi(getReadiness, async (c) => {
     if (isClosing()) throw new OneshotError('shutting_down', 'The gateway is shutting down.')
-    const { warnings, ...info } = await ping()
+    const { name, version, os, warnings } = await ping()
     return c.json(
-      { status: 'ready', engine: { kind: engine, ...info, warnings: [...warnings] } } as const,
+      { status: 'ready', engine: { kind: engine, name, version, os, warnings: [...warnings] } } as const,
       200,
     )
   })

@@ -5,16 +5,19 @@ import type { Allowance } from '../../src/core/policy.ts'
 import { allowances, checkPolicy } from '../../src/core/policy.ts'
 import { functionSpec } from '../function-spec.ts'
 
-const sockets = ['/var/run/docker.sock', '/srv/engine/run/docker.sock']
+const engine = {
+  sockets: ['/var/run/docker.sock', '/srv/engine/run/docker.sock'],
+  folders: ['/mnt/disk/engine'],
+}
 
 function needed(container: Partial<ContainerSpec>): Allowance[] {
   const spec = functionSpec({ container })
   const without = (allowance: Allowance) => new Set(allowances.filter((each) => each !== allowance))
   const needs = allowances.filter(
-    (allowance) => checkPolicy(spec, without(allowance), sockets).length > 0,
+    (allowance) => checkPolicy(spec, without(allowance), engine).length > 0,
   )
-  expect(checkPolicy(spec, new Set(allowances), sockets)).toEqual([])
-  const problems = checkPolicy(spec, new Set(), sockets)
+  expect(checkPolicy(spec, new Set(allowances), engine)).toEqual([])
+  const problems = checkPolicy(spec, new Set(), engine)
   for (const allowance of needs) {
     expect(problems.map(({ message }) => message).join()).toContain(`ONESHOT_ALLOW=${allowance}`)
   }
@@ -107,7 +110,9 @@ test.each<[string, Partial<ContainerSpec>]>([
   ["a folder of a user's", bind('/home/me/data', false)],
   ['the CA certificates, to read', bind('/etc/ssl/certs')],
   ['the clock, to read', bind('/etc/localtime')],
-  ['a folder whose name begins like the socket', bind('/srv/engine/run/docker.sock.d')],
+  ["a folder whose name begins like the engine's", bind('/mnt/disk/engine.d', false)],
+  ["a folder beside the folder of the engine's socket", bind('/srv/engine/run.d', false)],
+  ["another program's socket in the folder that all use", bind('/run/mysqld/mysqld.sock', false)],
   ['a plain volume', volume({})],
   ['a volume by NFS', volume({ type: 'nfs', o: 'addr=10.0.0.1,ro', device: ':/exports' })],
   ['a volume in memory', volume({ type: 'tmpfs', device: 'tmpfs', o: 'size=1m' })],
@@ -140,6 +145,10 @@ test.each([
   '/var/lib',
   '/var/lib/docker/overlay2',
   '/var/lib/containerd',
+  '/mnt/disk/engine',
+  '/mnt/disk/engine/overlay2/x/merged',
+  '/mnt/disk',
+  '/mnt',
 ])('binding %s, even to read, is binding the host', (source) => {
   expect(needed(bind(source))).toEqual(['host-root'])
   expect(needed(volume({ type: 'none', o: 'rw,rbind', device: source }))).toEqual(['host-root'])
@@ -164,6 +173,7 @@ test.each([
   '/srv/engine/run/docker.sock',
   '/srv/engine/run',
   '/srv/engine/',
+  '/srv/engine/run/containerd/containerd.sock.ttrpc',
   '/srv',
   '/srv/engine/./run//../run/docker.sock',
   '/var/run/docker.sock',

@@ -255,3 +255,17 @@ test('a closed catalog looks no more', async () => {
   await new Promise((resolve) => setTimeout(resolve, 100))
   expect(told()).toEqual([])
 })
+
+test('definitions are read again under changed settings, although no file has changed', async () => {
+  await put('a.yml', 'image: i\nvolumes: [/mnt/disk/engine/volumes:/x]')
+  await put('b.yml', 'image: i')
+  const past = new Date(Date.now() - 60_000)
+  for (const file of ['a.yml', 'b.yml']) await utimes(join(folder, file), past, past)
+  await catalog.start()
+  expect(told().sort()).toEqual(['a ready', 'b ready'])
+  await catalog.update({ engineFolders: ['/mnt/disk/engine'] })
+  expect(told()).toEqual(['a broken'])
+  expect(() => catalog.get('a')).toThrow('ONESHOT_ALLOW=host-root')
+  await catalog.update({ allowed: new Set(['host-root']) })
+  expect(told()).toEqual(['a ready'])
+})

@@ -18,6 +18,7 @@ export function definitionSettings(
     },
     allowed: new Set(),
     dockerSocketPaths: ['/var/run/docker.sock'],
+    engineFolders: [],
     home: '/home/me',
     environment: {},
     ...overrides,
