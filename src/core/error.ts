@@ -5,6 +5,7 @@ export type ErrorCode =
   | 'not_found'
   | 'method_not_allowed'
   | 'bad_request'
+  | 'request_timeout'
   | 'parameters_invalid'
   | 'input_too_large'
   | 'queue_full'

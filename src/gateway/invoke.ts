@@ -24,6 +24,8 @@ export interface Call {
   readonly spec: FunctionSpec
   readonly parameters: Invocation['parameters']
   readonly io: TaskIo
+  /** From when the deadline counts, in milliseconds since the epoch; unless given, from now. */
+  readonly receivedAt?: number
 }
 
 /** A call on its way. */
@@ -51,11 +53,11 @@ export function createInvoker(deps: InvokerDeps): Invoker {
   const live = new Map<string, Running>()
   let closed = false
 
-  function invoke({ spec, parameters, io }: Call): Running {
+  function invoke({ spec, parameters, io, receivedAt = clock() }: Call): Running {
     const id = newId()
     const stopping = new AbortController()
     const stop = (reason: StopReason) => stopping.abort(reason)
-    const deadline = setTimeout(stop, spec.timeoutMs, 'timed_out')
+    const deadline = setTimeout(stop, receivedAt + spec.timeoutMs - clock(), 'timed_out')
     const invocation = queued(id, spec.name, parameters, clock())
     const end = proceed(spec, invocation, io, stopping.signal).finally(() => {
       clearTimeout(deadline)

@@ -20,8 +20,6 @@ export interface Env {
 
 export interface AppDeps extends FunctionRouteDeps, FunctionsRouteDeps, HealthRouteDeps {
   readonly newId: () => string
-  /** Milliseconds since the epoch. */
-  readonly clock: () => number
   readonly version: string
   readonly logger: Logger
 }

@@ -10,6 +10,7 @@ export const STATUS = {
   not_found: 404,
   function_not_found: 404,
   method_not_allowed: 405,
+  request_timeout: 408,
   input_too_large: 413,
   parameters_invalid: 422,
   queue_full: 429,
@@ -61,10 +62,13 @@ export function toProblem(error: unknown): Problem {
 }
 
 export function toHeaders(error: unknown): Record<string, string> {
-  const seconds = error instanceof OneshotError ? error.retryAfterSeconds : undefined
+  const { code, retryAfterSeconds: seconds } =
+    error instanceof OneshotError ? error : { code: 'internal', retryAfterSeconds: undefined }
   return {
     'Content-Type': 'application/problem+json',
     ...(seconds !== undefined && { 'Retry-After': String(seconds) }),
+    // What may still come of the request is not waited for (RFC 9110, 15.5.9).
+    ...(code === 'request_timeout' && { Connection: 'close' }),
   }
 }
 

@@ -10,6 +10,7 @@ import type { Invoker, Running } from '../gateway/invoke.ts'
 import type { Answer, AnswerContext } from './answer.ts'
 import { CALL_ID, INVOCATION } from './answer.ts'
 import type { Env } from './app.ts'
+import { createBodyReader } from './body.ts'
 import { createEnvelopeAnswer } from './envelope-answer.ts'
 import { toProblem } from './errors.ts'
 import { createEventAnswer } from './event-answer.ts'
@@ -21,13 +22,19 @@ export interface FunctionRouteDeps {
   readonly catalog: Catalog
   readonly invoker: Invoker
   readonly engine: Envelope['engine']
+  /** Milliseconds since the epoch. */
+  readonly clock: () => number
 }
+
+/** How much of parameters, of all calls together, is held while the rest of them comes. */
+const MAX_HELD_BYTES = 64 * 1024 * 1024
 
 /** `POST /function/NAME`. */
 export function mountFunction(
   app: OpenAPIHono<Env>,
-  { catalog, invoker, engine }: FunctionRouteDeps,
+  { catalog, invoker, engine, clock }: FunctionRouteDeps,
 ) {
+  const readBody = createBodyReader(MAX_HELD_BYTES, clock)
   app.openAPIRegistry.registerPath(invokeFunction)
   app.post('/function/:name', async (c) => {
     const { incoming, outgoing } = c.env
@@ -35,14 +42,17 @@ export function mountFunction(
     const form = negotiate(c, spec)
     let running: Running | undefined
     let tooLarge: OneshotError | undefined
-    const input = await readInput(incoming, outgoing, spec, (error) => {
+    const receivedAt = c.get('receivedAt')
+    const onTooLarge = (error: OneshotError) => {
       tooLarge = error
       running?.stop('cancelled')
-    })
+    }
+    const deadlineAt = receivedAt + spec.timeoutMs
+    const input = await readInput({ incoming, outgoing, spec, deadlineAt, onTooLarge }, readBody)
     const answer = createAnswer(form, { outgoing, spec, engine })
     const { stdout, stderr, started } = answer
     const io = { stdin: input.stdin, stdout, stderr, ...(started && { started }) }
-    running = invoker.invoke({ spec, parameters: input.parameters, io })
+    running = invoker.invoke({ spec, parameters: input.parameters, io, receivedAt })
     const { id, stop, end } = running
     const onClose = () => stop('cancelled')
     outgoing.on('close', onClose)

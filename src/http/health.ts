@@ -26,7 +26,10 @@ export function mountHealth(
     if (isClosing()) throw new OneshotError('shutting_down', 'The gateway is shutting down.')
     const { name, version, os, warnings } = await ping()
     return c.json(
-      { status: 'ready', engine: { kind: engine, name, version, os, warnings: [...warnings] } } as const,
+      {
+        status: 'ready',
+        engine: { kind: engine, name, version, os, warnings: [...warnings] },
+      } as const,
       200,
     )
   })

@@ -3,9 +3,8 @@ import { OneshotError } from '../core/error.ts'
 import type { FunctionSpec } from '../core/function.ts'
 import type { Invocation } from '../core/invocation.ts'
 import { parseParameters } from '../core/parameters.ts'
-
-/** As JSON, with room for escapes: a call's parameters are at most 1 MiB in all. */
-const MAX_PARAMETER_BODY_BYTES = 2 * 1024 * 1024
+import type { BodyReader } from './body.ts'
+import { streamBody } from './body.ts'
 
 export interface Input {
   readonly parameters: Invocation['parameters']
@@ -13,16 +12,19 @@ export interface Input {
   readonly stdin: AsyncIterable<Uint8Array> | undefined
 }
 
-/**
- * What a request gives the function. The body is not read but for parameters in JSON. A body that turns out longer than
- * the function allows ends `stdin` with an error, and is told to `onTooLarge` before that.
- */
-export async function readInput(
-  incoming: IncomingMessage,
-  outgoing: ServerResponse,
-  spec: FunctionSpec,
-  onTooLarge: (error: OneshotError) => void,
-): Promise<Input> {
+export interface InputRequest {
+  readonly incoming: IncomingMessage
+  readonly outgoing: ServerResponse
+  readonly spec: FunctionSpec
+  /** When the function's deadline runs out, in milliseconds since the epoch. */
+  readonly deadlineAt: number
+  /** Told when a streamed body turns out longer than the function allows, before `stdin` ends with the same error. */
+  readonly onTooLarge: (error: OneshotError) => void
+}
+
+/** What a request gives the function. The body is not read but for parameters in JSON. */
+export async function readInput(request: InputRequest, readBody: BodyReader): Promise<Input> {
+  const { incoming, outgoing, spec, deadlineAt, onTooLarge } = request
   const { searchParams: query } = new URL(incoming.url ?? '/', 'http://gateway')
   const isParameters =
     spec.body === 'auto' &&
@@ -30,7 +32,7 @@ export async function readInput(
     hasBody(incoming) &&
     isJson(incoming)
   if (isParameters) {
-    const json = await readJson(incoming, outgoing)
+    const json = parseJson(await readBody(incoming, outgoing, deadlineAt))
     return { parameters: parseParameters(spec.parameters, { query, json }), stdin: undefined }
   }
   const parameters = parseParameters(spec.parameters, { query })
@@ -47,7 +49,7 @@ export async function readInput(
     onTooLarge(error)
     return error
   }
-  return { parameters, stdin: readBody(incoming, outgoing, inputBytes, onOver) }
+  return { parameters, stdin: streamBody(incoming, outgoing, inputBytes, onOver) }
 }
 
 function hasBody({ headers }: IncomingMessage): boolean {
@@ -59,37 +61,9 @@ function isJson({ headers }: IncomingMessage): boolean {
   return /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i.test(headers['content-type'] ?? '')
 }
 
-async function* readBody(
-  incoming: IncomingMessage,
-  outgoing: ServerResponse,
-  maxBytes: number,
-  onOver: () => OneshotError,
-): AsyncGenerator<Uint8Array> {
-  // The client waits with its body until we want it.
-  if (/^100-continue$/i.test(incoming.headers.expect ?? '')) outgoing.writeContinue()
-  let bytes = 0
-  // A reader that ends early must not take the connection down, which the answer still needs.
-  for await (const chunk of incoming.iterator({
-    destroyOnReturn: false,
-  }) as AsyncIterable<Buffer>) {
-    bytes += chunk.length
-    if (bytes > maxBytes) throw onOver()
-    yield chunk
-  }
-}
-
-async function readJson(incoming: IncomingMessage, outgoing: ServerResponse): Promise<unknown> {
-  const tooLarge = () =>
-    new OneshotError(
-      'input_too_large',
-      `Parameters as JSON are at most ${MAX_PARAMETER_BODY_BYTES} bytes; what is larger belongs on stdin: "body: stdin" in the definition, and the parameters in the query.`,
-    )
-  const chunks: Uint8Array[] = []
-  for await (const chunk of readBody(incoming, outgoing, MAX_PARAMETER_BODY_BYTES, tooLarge)) {
-    chunks.push(chunk)
-  }
+function parseJson(body: Uint8Array): unknown {
   try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks)))
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body))
   } catch (error) {
     const detail = `The body is not valid JSON (${(error as Error).message}): send the parameters as a JSON object, such as {"name": "value"}.`
     throw new OneshotError('bad_request', detail, { cause: error })

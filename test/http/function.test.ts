@@ -329,7 +329,7 @@ describe('a request', () => {
   })
 
   test('beyond a full queue is answered 429, and told when to come again', async () => {
-    const { url, next } = await serve({}, 1, 0)
+    const { url, next } = await serve({}, { concurrency: 1, queueLength: 0 })
     const first = post(`${url}/function/test`)
     const { end } = await next()
     const { status, headers, body } = await post(`${url}/function/test`)
@@ -387,6 +387,32 @@ describe('parameters', () => {
     expect(status).toBe(422)
     const { errors } = Problem.parse(JSON.parse(String(await body())))
     expect(errors?.map(({ pointer }) => pointer).sort()).toEqual(['#/n', '#/other'])
+  })
+
+  const json = { 'Content-Type': 'application/json' }
+
+  test('that do not come before the timeout are answered 408, and the connection is closed', async () => {
+    const { url } = await serve({ ...spec, timeoutMs: 50 })
+    const sent = send(`${url}/function/test`, { ...json, 'Transfer-Encoding': 'chunked' })
+    sent.write('{"n":')
+    const response = await sent.response
+    expect([response.statusCode, response.headers.connection]).toEqual([408, 'close'])
+    expect(JSON.parse(await text(response))).toMatchObject({ code: 'request_timeout' })
+    await sent.closed
+  })
+
+  test('that took most of the timeout to come leave only the rest of it to the command', async () => {
+    let now = 0
+    const { url, next } = await serve({ ...spec, timeoutMs: 60_000 }, { clock: () => now })
+    const sent = send(`${url}/function/test`, { ...json, Expect: '100-continue' })
+    await sent.continued
+    now = 59_990
+    sent.write('{"n":7}')
+    sent.end()
+    const { stop, end } = await next()
+    if (!stop.aborted) await once(stop, 'abort')
+    end({ kind: 'stopped', by: stop.reason, exitCode: 143 })
+    expect((await sent.response).statusCode).toBe(504)
   })
 
   test('as broken JSON are answered 400', async () => {

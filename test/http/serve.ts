@@ -1,6 +1,7 @@
 import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http'
 import { request } from 'node:http'
 import { once } from 'node:events'
+import type { Socket } from 'node:net'
 import { buffer } from 'node:stream/consumers'
 import { pino } from 'pino'
 import { onTestFinished } from 'vitest'
@@ -17,14 +18,12 @@ import { createFakeEngine } from '../gateway/fake-engine.ts'
 /** The whole of HTTP over a real connection, with an engine whose tasks end when the test says so. */
 export async function serve(
   overrides: Partial<FunctionSpec> = {},
-  concurrency = 10,
-  queueLength = 10,
+  { concurrency = 10, queueLength = 10, clock = Date.now } = {},
 ) {
   const spec = functionSpec(overrides)
-  const { engine, next } = createFakeEngine(Date.now)
+  const { engine, next } = createFakeEngine(clock)
   const logger = pino({ level: 'silent' })
   const newId = () => crypto.randomUUID()
-  const clock = Date.now
   const admission = createAdmission({ concurrency, queueLength })
   const invoker = createInvoker({ engine, admission, newId, clock, node: 'here', logger })
   const catalog = {
@@ -58,6 +57,8 @@ export interface Sent {
   readonly response: Promise<IncomingMessage>
   /** The server has asked for the body. */
   readonly continued: Promise<unknown>
+  /** The connection is closed. */
+  readonly closed: Promise<unknown>
   /** Sends a piece of the body. */
   write(chunk: string | Uint8Array): void
   end(): void
@@ -74,9 +75,11 @@ export function send(url: string, headers: OutgoingHttpHeaders = {}, method = 'P
   promise.catch(() => {})
   const continued = once(outgoing, 'continue')
   continued.catch(() => {})
+  const closed = once(outgoing, 'socket').then(([socket]) => once(socket as Socket, 'close'))
   outgoing.flushHeaders()
   return {
     continued,
+    closed,
     response: promise,
     write: (chunk) => void outgoing.write(chunk),
     end: () => void outgoing.end(),
