@@ -24,18 +24,23 @@ import { openSqliteStore } from './store/sqlite.ts'
 
 /** How long the removal of the last containers may take. */
 const CLEANUP_MS = 20_000
+/** How long the start waits for the engine's word on which folders are its own. */
+const ENGINE_WAIT_MS = 5_000
 /** How soon an engine that was not reachable at the start is asked again. */
 const ENGINE_RETRY_MS = 5_000
 /** How long a client may take to read the last of its answer. */
 const LINGER_MS = 5_000
 
 async function main(config: Config): Promise<void> {
+  // From the first moment on: a signal during the start ends in good order too.
+  const ending = firstSignal('SIGTERM', 'SIGINT')
   const logger = createLogger(config.logLevel)
   const clock = Date.now
   await using stack = new AsyncDisposableStack()
 
-  const store = stack.adopt(openSqliteStore({ folder: config.dataFolder, newId }), (it) =>
-    it.close(),
+  const store = stack.adopt(
+    await blaming('ONESHOT_DATA', () => openSqliteStore({ folder: config.dataFolder, newId })),
+    (it) => it.close(),
   )
   const docker = connectDocker()
   const credentials = createCredentials({
@@ -63,7 +68,7 @@ async function main(config: Config): Promise<void> {
     },
     onChange: (event) => logChange(logger, event),
   })
-  await catalog.start()
+  await blaming('ONESHOT_FUNCTIONS', () => catalog.start())
   stack.adopt(catalog, (it) => it.close())
 
   const admission = createAdmission(config)
@@ -88,11 +93,13 @@ async function main(config: Config): Promise<void> {
     version: packageJson.version,
     logger,
   })
-  await describeEngine()
-  const listener = await listen(app, config.host, config.port)
+  await Promise.race([withinMs(describeEngine(), ENGINE_WAIT_MS), ending])
+  const listener = await blaming('ONESHOT_HOST or ONESHOT_PORT', () =>
+    listen(app, config.host, config.port),
+  )
   logger.info({ url: listener.url, functions: catalog.list().length }, 'listening')
 
-  const signal = await firstSignal('SIGTERM', 'SIGINT')
+  const signal = await ending
   logger.info({ signal, boundMs: config.shutdownMs }, 'shutting down')
   stopping.abort()
   listener.refuse()
@@ -150,6 +157,22 @@ async function firstSignal(...signals: NodeJS.Signals[]): Promise<NodeJS.Signals
   const signal = await promise
   for (const other of signals) process.removeListener(other, resolve)
   return signal
+}
+
+/** What the system does not let us start is told as a wrong setting. */
+async function blaming<T>(setting: string, start: () => T | Promise<T>): Promise<T> {
+  try {
+    return await start()
+  } catch (error) {
+    if (error instanceof OneshotError || !isFromSystem(error)) throw error
+    throw new ConfigError(`${setting} can't be used: ${error.message}`, { cause: error })
+  }
+}
+
+/** From a call to the system, or from SQLite, or on account of one. */
+function isFromSystem(error: unknown): error is Error {
+  if (!(error instanceof Error)) return false
+  return 'syscall' in error || 'errcode' in error || isFromSystem(error.cause)
 }
 
 try {

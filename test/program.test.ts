@@ -1,9 +1,12 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFile } from 'node:fs/promises'
+import { mkdtemp, readFile } from 'node:fs/promises'
+import type { AddressInfo, Socket } from 'node:net'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
-import { beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test, vi } from 'vitest'
 import { parse } from 'yaml'
 import type { Envelope } from '../src/core/envelope.ts'
 import { findContainers, noContainers } from './docker/containers.ts'
@@ -39,6 +42,9 @@ async function startCall(url: string) {
     },
   }
 }
+
+const temporaryFolder = (name: string) =>
+  join(import.meta.dirname, '../node_modules/.cache/oneshot', name, crypto.randomUUID())
 
 beforeAll(async () => {
   await noContainers()
@@ -86,12 +92,7 @@ describe('the whole program', () => {
   })
 
   test('that was killed has its containers swept away by the next, which finds them by its data folder', async () => {
-    const folder = join(
-      import.meta.dirname,
-      '../node_modules/.cache/oneshot/sweep',
-      crypto.randomUUID(),
-    )
-    const env = { ONESHOT_DATA: folder }
+    const env = { ONESHOT_DATA: temporaryFolder('sweep') }
     const killed = await startProgram({ functions, env })
     await startCall(`${killed.url}/function/long`)
     await killed.stop('SIGKILL')
@@ -115,11 +116,13 @@ describe('the whole program', () => {
       { ONESHOT_TIMEOUTS: '1s' },
       /^oneshot: ONESHOT_TIMEOUTS is not a setting: did you mean ONESHOT_TIMEOUT\?/,
     ],
-    [{ ONESHOT_FUNCTIONS: '/nonexistent' }, /\/nonexistent/],
+    [{ ONESHOT_FUNCTIONS: '/nonexistent' }, /^oneshot: ONESHOT_FUNCTIONS .*\/nonexistent.*\n$/],
+    [{ ONESHOT_DATA: '/dev/null/data' }, /^oneshot: ONESHOT_DATA .*\/dev\/null\/data.*\n$/],
+    [{ ONESHOT_HOST: '192.0.2.1' }, /^oneshot: ONESHOT_HOST .*EADDRNOTAVAIL.*192\.0\.2\.1.*\n$/],
   ])('does not start with a wrong setting, and names it: %o', async (env, message) => {
     const program = spawn(process.execPath, ['src/main.ts'], {
       cwd: join(import.meta.dirname, '..'),
-      env: { ...process.env, ...env },
+      env: { ...process.env, ONESHOT_PORT: '0', ONESHOT_DATA: temporaryFolder('start'), ...env },
       stdio: ['ignore', 'ignore', 'pipe'],
     })
     const complaint = text(program.stderr)
@@ -128,13 +131,33 @@ describe('the whole program', () => {
     expect(await complaint).toMatch(message)
   })
 
-  test('does not start on a data folder that another one uses', async () => {
-    const folder = join(
-      import.meta.dirname,
-      '../node_modules/.cache/oneshot/lock',
-      crypto.randomUUID(),
+  test('does not start on a port that is taken, and says so in a line', async () => {
+    const taken = createServer().listen(0, '127.0.0.1')
+    await once(taken, 'listening')
+    const { port } = taken.address() as AddressInfo
+    const env = { ONESHOT_PORT: String(port) }
+    await expect(startProgram({ functions, env })).rejects.toThrow(
+      /\noneshot: ONESHOT_HOST or ONESHOT_PORT .*EADDRINUSE.*\n$/,
     )
-    const env = { ONESHOT_DATA: folder }
+    taken.close()
+  })
+
+  test('ends in good order on a SIGTERM that comes while the engine is silent', async () => {
+    const connections: Socket[] = []
+    const path = join(await mkdtemp(join(tmpdir(), 'oneshot-')), 'engine.sock')
+    const silent = createServer((connection) => connections.push(connection)).listen(path)
+    const program = await startProgram({ functions, env: { DOCKER_HOST: `unix://${path}` } })
+    const stopped = program.stop()
+    await vi.waitFor(() => {
+      expect(program.logs).toContainEqual(expect.objectContaining({ msg: 'shutting down' }))
+    })
+    for (const connection of connections) connection.destroy()
+    silent.close()
+    expect(await stopped).toBe(0)
+  })
+
+  test('does not start on a data folder that another one uses', async () => {
+    const env = { ONESHOT_DATA: temporaryFolder('lock') }
     const first = await startProgram({ functions, env })
     await expect(startProgram({ functions, env })).rejects.toThrow(
       /Another gateway is using the data folder/,
