@@ -63,23 +63,30 @@ function createEventStream(name: 'stdout' | 'stderr', maxBytes: number) {
   const { write, captured } = createCapture(maxBytes)
   const decoder = new StringDecoder('utf8')
   let line = ''
+  let endsInReturn = false
   let events = ''
 
   function feed(text: string): void {
-    const [first = '', ...others] = text.split(/\r\n|\n|\r/)
-    line += first
+    if (text === '') return
+    // The line has ended with the CR already, which came in a chunk of its own.
+    const [first = '', ...others] = text
+      .slice(endsInReturn && text.startsWith('\n') ? 1 : 0)
+      .split(/\r\n|\n|\r/)
+    endsInReturn = text.endsWith('\r')
+    extend(first)
     for (const next of others) {
       events += toEvent(name, line)
-      line = next
-      splitLine()
+      line = ''
+      extend(next)
     }
-    splitLine()
   }
 
-  function splitLine(): void {
+  function extend(text: string): void {
+    line += text
     while (line.length > MAX_LINE) {
-      events += toEvent(`${name}.part`, line.slice(0, MAX_LINE))
-      line = line.slice(MAX_LINE)
+      const end = isHighSurrogate(line.charCodeAt(MAX_LINE - 1)) ? MAX_LINE - 1 : MAX_LINE
+      events += toEvent(`${name}.part`, line.slice(0, end))
+      line = line.slice(end)
     }
   }
 
@@ -103,6 +110,11 @@ function createEventStream(name: 'stdout' | 'stderr', maxBytes: number) {
       return taken()
     },
   }
+}
+
+/** The first half of a character that takes two code units. */
+function isHighSurrogate(codeUnit: number): boolean {
+  return codeUnit >= 0xd800 && codeUnit <= 0xdbff
 }
 
 function toEvent(name: string, data: string): string {

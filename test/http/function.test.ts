@@ -213,6 +213,41 @@ describe('server-sent events', () => {
   })
 })
 
+describe('the lines of server-sent events', () => {
+  async function eventsOf(...chunks: readonly string[]): Promise<string[]> {
+    const { url, next } = await serve()
+    const answer = post(`${url}/function/test`, '', { Accept: 'text/event-stream' })
+    const { io, end } = await next()
+    for (const chunk of chunks) await io.stdout(Buffer.from(chunk))
+    end(exited(0))
+    const events = String(await (await answer).body()).split('\n\n')
+    return events.slice(0, -2)
+  }
+
+  test('end once where CR and LF come apart', async () => {
+    expect(await eventsOf('one\r', '\ntwo\r', 'three\r', '\n', '\n')).toEqual(
+      ['one', 'two', 'three', ''].map((line) => `event: stdout\ndata: ${line}`),
+    )
+  })
+
+  test('are never cut within a character', async () => {
+    const x = 'x'.repeat(16_383)
+    expect(await eventsOf(`${x}😀y\n`)).toEqual([
+      `event: stdout.part\ndata: ${x}`,
+      'event: stdout\ndata: 😀y',
+    ])
+  })
+
+  test('come in parts if they are long, also where their end came with them', async () => {
+    const x = 'x'.repeat(16_384)
+    expect(await eventsOf(`${x}yz\nnext\n`)).toEqual([
+      `event: stdout.part\ndata: ${x}`,
+      'event: stdout\ndata: yz',
+      'event: stdout\ndata: next',
+    ])
+  })
+})
+
 describe('a fault after the head was sent', () => {
   test('is the last of the server-sent events, in the words of a problem', async () => {
     const { url, next } = await serve()
