@@ -140,7 +140,7 @@ export function createCatalog({
     const seen = await fingerprint([...paths, ...(before?.envFiles ?? [])])
     const isSame = seen !== undefined && seen === before?.fingerprint
     if (isSame && before?.settings === readUnder) return before
-    const { envFiles, ...read } = await readFunction(name, files)
+    const { envFiles, ...read } = await readFunction(name, files, readUnder)
     const file = files[0]!
     const entry: CatalogEntry = read.problems
       ? { name, file, state: 'broken', problems: read.problems }
@@ -153,7 +153,11 @@ export function createCatalog({
     }
   }
 
-  async function readFunction(name: string, files: readonly string[]): Promise<ReadDefinition> {
+  async function readFunction(
+    name: string,
+    files: readonly string[],
+    under: DefinitionSettings,
+  ): Promise<ReadDefinition> {
     const [file = '', second] = files
     const broken = (message: string): ReadDefinition => ({
       problems: [{ file, line: 1, column: 1, key: '', message }],
@@ -164,8 +168,14 @@ export function createCatalog({
       return broken('expected a name of a-z, 0-9 and -, at most 63 characters: rename the file')
     }
     const path = join(folder, file)
-    const read = await readTextFile(path)
-    return 'text' in read ? readDefinition(path, read.text, settings) : broken(read.reason)
+    try {
+      const read = await readTextFile(path)
+      return 'text' in read ? await readDefinition(path, read.text, under) : broken(read.reason)
+    } catch (error) {
+      // One file's fault is not the others'. Its message may quote what is not to be shown.
+      const kind = error instanceof Error ? error.name : typeof error
+      return broken(`can't be checked (${kind}): simplify it`)
+    }
   }
 
   function find(name: string): CatalogEntry | undefined {

@@ -1,5 +1,5 @@
 import type { Document, Node, Scalar, YAMLError } from 'yaml'
-import { isAlias, isMap, isScalar, isSeq, LineCounter, parse, parseDocument } from 'yaml'
+import { isAlias, isMap, isScalar, isSeq, LineCounter, parse, parseDocument, visit } from 'yaml'
 import type { DefinitionProblem } from '../core/definition/definition.ts'
 import { interpolate } from '../core/interpolate.ts'
 import { showPlaceholders } from '../core/template.ts'
@@ -29,6 +29,11 @@ export interface DefinitionDocument {
 }
 
 const MAX_ALIASES = 100
+const MAX_DEPTH = 64
+/** The most problems, or warnings, that are told of one file. */
+const MAX_TOLD = 20
+/** The longest key and the longest message. */
+const MAX_TEXT = 500
 const MAX_BYTES = 1024 * 1024
 
 /** Undefined `value` and at least one problem, if it can't be read at all. */
@@ -40,7 +45,8 @@ export function readDocument(
   const lines = new LineCounter()
   const at = (offset: number, key: string, message: string): FileProblem => {
     const { line, col } = lines.linePos(offset)
-    return { file, line: Math.max(line, 1), column: Math.max(col, 1), key, message }
+    const place = { line: Math.max(line, 1), column: Math.max(col, 1) }
+    return { file, ...place, key: cut(key), message: cut(message) }
   }
   const unreadable = (...problems: FileProblem[]): DefinitionDocument => ({
     source: {},
@@ -53,12 +59,22 @@ export function readDocument(
     return unreadable(at(0, '', 'expected a file of at most 1 MiB'))
   }
   try {
-    const document = parseDocument(text, { lineCounter: lines, merge: true, prettyErrors: false })
+    const options = { merge: true, prettyErrors: false, uniqueKeys: false }
+    const document = parseDocument(text, { ...options, lineCounter: lines })
     // What comes after the first fault is most often its echo.
     const [fault] = [...document.errors, ...document.warnings]
     if (fault)
-      return unreadable(at(fault.pos[0], '', `not YAML: ${fault.message}${quoteHint(text, fault)}`))
+      return unreadable(
+        at(fault.pos[0], '', `not YAML: ${reasonOf(fault)}${quoteHint(text, fault)}`),
+      )
+    const duplicate = findDuplicate(document)
+    if (duplicate?.range) {
+      return unreadable(at(duplicate.range[0], '', 'not YAML: the same key stands here twice'))
+    }
     const written: unknown = document.toJS({ maxAliasCount: MAX_ALIASES })
+    if (isDeeper(written, MAX_DEPTH)) {
+      return unreadable(at(0, '', `expected at most ${MAX_DEPTH} levels, one within another`))
+    }
     if (!isMap(document.contents)) {
       return unreadable(at(0, '', 'expected a map of keys such as image and command'))
     }
@@ -71,14 +87,52 @@ export function readDocument(
       source,
       value,
       warnings: filled.warnings,
-      problems: filled.problems.map(locate),
+      problems: firstOf(filled.problems).map(locate),
       locate,
     }
   } catch (error) {
     // The parser goes as deep as the text does, and refuses aliases that multiply.
-    const reason = error instanceof RangeError ? 'nested too deeply' : (error as Error).message
-    return unreadable(at(0, '', `not YAML: ${reason}`))
+    return unreadable(at(0, '', `not YAML: ${reasonOf(error as Error)}`))
   }
+}
+
+/** The first problems, and how many more there are. */
+export function firstOf(problems: readonly DefinitionProblem[]): readonly DefinitionProblem[] {
+  const more = problems.length - MAX_TOLD
+  if (more <= 0) return problems
+  return [...problems.slice(0, MAX_TOLD), { path: [], message: `and ${more} more problems` }]
+}
+
+/** The parser's own search takes the square of a map's keys. */
+function findDuplicate(document: Document): Node | undefined {
+  let duplicate: Node | undefined
+  visit(document, {
+    Map(_, { items }) {
+      const seen = new Set<string>()
+      for (const { key } of items) {
+        if (seen.size === seen.add(keyText(key)).size) {
+          duplicate = key as Node
+          return visit.BREAK
+        }
+      }
+      return undefined
+    },
+  })
+  return duplicate
+}
+
+/** After a colon the parser quotes the file, which may be a secret there. */
+function reasonOf({ message }: Error): string {
+  return /call stack/.test(message) ? 'nested too deeply' : message.replace(/:\s.*$/s, '')
+}
+
+function cut(text: string): string {
+  return text.length <= MAX_TEXT ? text : `${text.slice(0, MAX_TEXT)}…`
+}
+
+function isDeeper(value: unknown, levels: number): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  return levels === 0 || Object.values(value).some((inner) => isDeeper(inner, levels - 1))
 }
 
 /** `[${VAR}]` and `{ a: ${VAR} }` look right and are not: there, a brace begins a map. */
@@ -122,7 +176,9 @@ function fillIn(document: Document, environment: Readonly<Record<string, string 
   forEachScalar(document.contents, [], fill)
   return {
     problems,
-    warnings: [...unset].map((name) => `The variable ${name} is not set: it became empty.`),
+    warnings: [...unset]
+      .slice(0, MAX_TOLD)
+      .map((name) => `The variable ${cut(name)} is not set: it became empty.`),
     /** Keeps what the environment holds out of what is shown. */
     redact: (message: string) => {
       let redacted = showPlaceholders(message)

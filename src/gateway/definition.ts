@@ -14,7 +14,7 @@ import type { Allowance } from '../core/policy.ts'
 import { checkPolicy } from '../core/policy.ts'
 import { placeholdersIn } from '../core/template.ts'
 import type { DefinitionDocument, FileProblem } from './definition-document.ts'
-import { readDocument } from './definition-document.ts'
+import { firstOf, readDocument } from './definition-document.ts'
 import { readTextFile } from './text-file.ts'
 
 export type { FileProblem } from './definition-document.ts'
@@ -56,7 +56,7 @@ export async function readDefinition(
   const document = readDocument(basename(file), text, settings.environment)
   const { source, value, warnings, locate } = document
   const refused = (problems: readonly DefinitionProblem[], envFiles: readonly string[] = []) => ({
-    problems: problems.map((problem) => locate(hinted(problem))),
+    problems: firstOf(problems).map((problem) => locate(hinted(problem))),
     envFiles,
   })
   if (document.problems.length > 0) return { problems: document.problems, envFiles: [] }
@@ -119,8 +119,9 @@ function explained(problems: readonly DefinitionProblem[]): readonly DefinitionP
 
 function hinted({ path, message, known }: DefinitionProblem): DefinitionProblem {
   const key = String(path.at(-1))
-  const meant = known && closest(key, [...known])
-  if (!meant) return { path, message }
+  // A longer one is no slip of the pen, and takes its time to compare.
+  const meant = known && key.length <= 100 ? closest(key, [...known]) : undefined
+  if (!meant || !known) return { path, message }
   const isNear = distance(key, meant) <= Math.max(1, Math.floor(key.length / 2.5))
   const hint = isNear ? `did you mean ${meant}?` : `expected one of ${known.join(', ')}`
   return { path, message: `${message}: ${hint}` }

@@ -269,3 +269,16 @@ test('definitions are read again under changed settings, although no file has ch
   await catalog.update({ allowed: new Set(['host-root']) })
   expect(told()).toEqual(['a ready'])
 })
+
+test('a file that cannot be checked at all is broken, and leaves the others alone', async () => {
+  const allowed = new Set<never>()
+  allowed.has = () => {
+    throw new RangeError('hunter2')
+  }
+  use({ settings: definitionSettings({ allowed }), rescanMs: 3_600_000 })
+  await put('bad.yml', 'image: i\nprivileged: true')
+  await put('good.yml', 'image: i')
+  await catalog.start()
+  expect(catalog.get('good').name).toBe('good')
+  expect(() => catalog.get('bad')).toThrow("can't be checked (RangeError)")
+})

@@ -37,6 +37,83 @@ test('the values of what looks like a secret are masked, wherever they stand', (
   })
 })
 
+test.each<[string, object, object]>([
+  [
+    'all of a variable in a list',
+    { environment: ['DB_PASSWORD=correct horse,battery staple', 'A=b c'] },
+    { environment: ['DB_PASSWORD=***', 'A=b c'] },
+  ],
+  ['all of a label in a list', { labels: ['a.token=b;c&d'] }, { labels: ['a.token=***'] }],
+  [
+    'what is quoted in a command',
+    { command: `sh -c 'API_KEY="abc def" X=1 run'` },
+    { command: `sh -c 'API_KEY=*** X=1 run'` },
+  ],
+  [
+    'a quoted word with more behind it',
+    { command: `run --token=abc"d e"f 'g h'` },
+    { command: `run --token=*** 'g h'` },
+  ],
+  [
+    'a password that has an @ or a / in it',
+    { environment: { URL: 'postgres://u:p@s/s@h/db', B: 'a://b:c@d' } },
+    { environment: { URL: 'postgres://u:***@h/db', B: 'a://b:***@d' } },
+  ],
+  [
+    'the argument after a telling option',
+    { command: ['run', '--password', 'hunter2', '--token', '-v', '-key', '${KEY}'] },
+    { command: ['run', '--password', '***', '--token', '-v', '-key', '${KEY}'] },
+  ],
+  [
+    'the word after a telling option',
+    { command: 'run --password hunter2 --verbose --auth-token "a b" --key $KEY x' },
+    { command: 'run --password *** --verbose --auth-token *** --key $KEY x' },
+  ],
+  [
+    'a field of HTTP',
+    { command: ['curl', '-H', 'Authorization: Bearer tok-123', '-H', 'X-Api-Key: a b'] },
+    { command: ['curl', '-H', 'Authorization: Bearer ***', '-H', 'X-Api-Key: ***'] },
+  ],
+  [
+    'a field of HTTP in a text',
+    { command: 'curl -H "Authorization: Basic abc=" -H "X-Token: a b" http://a.example' },
+    { command: 'curl -H "Authorization: Basic ***" -H "X-Token: ***" http://a.example' },
+  ],
+  [
+    "a scheme's value",
+    { environment: { H: 'Bearer a.b.c' } },
+    { environment: { H: 'Bearer ***' } },
+  ],
+  [
+    'a value within another',
+    { environment: { OPTIONS: 'X=y?token=abc', JSON: '{"password": "a b", "c": 1}' } },
+    { environment: { OPTIONS: 'X=y?token=***', JSON: '{"password": *** "c": 1}' } },
+  ],
+])('%s is masked, and what stands around it is shown', (_, source, masked) => {
+  expect(maskSecrets({ image: 'i', ...source })).toEqual({ image: 'i', ...masked })
+})
+
+test('prose is shown as it is', () => {
+  const source = { description: 'Basic arithmetic. The key: add, then divide.' }
+  expect(maskSecrets(source)).toEqual(source)
+})
+
+test.each([
+  ['word characters', 'k'.repeat(100_000)],
+  ['telling words', 'key'.repeat(33_000)],
+  ['dashes', '-'.repeat(100_000)],
+  ['options', '--key '.repeat(16_000)],
+  ['assignments', 'key='.repeat(25_000)],
+  ['open quotes', 'key="\\'.repeat(20_000)],
+  ['addresses', '://a:'.repeat(20_000)],
+  ['spaces', `--key${' '.repeat(100_000)}-`],
+])('100 KB of %s are looked through at once', (_, text) => {
+  const begin = performance.now()
+  maskSecrets({ command: text })
+  maskSecrets({ command: [text, text] })
+  expect(performance.now() - begin).toBeLessThan(2_000)
+})
+
 test('where a value comes from is shown, and so is which secrets a function has', () => {
   const source = {
     environment: { TOKEN: '${TOKEN}', KEY: '$KEY', SECRET: '${{ secret }}', PASSWORD: null },

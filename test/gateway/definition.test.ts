@@ -646,9 +646,58 @@ test('names that JavaScript objects have by birth are names like any other', asy
 })
 
 test('what the environment holds is kept out of messages', async () => {
-  const problems = await problemsOf('environment: ${DB_PASSWORD}', {
+  const problems = await problemsOf('networks: ${DB_PASSWORD}', {
     environment: { DB_PASSWORD: 'hunter2' },
   })
   expect(problems).toEqual([expect.stringContaining('${DB_PASSWORD}')])
   expect(problems.join()).not.toContain('hunter2')
+})
+
+test.each([
+  ['variables as a text', 'environment: DB_PASSWORD=hunter2'],
+  ['variables as a text, by the short form', 'env: hunter2'],
+  ['labels as a text', 'labels: token=hunter2'],
+  ['an alias of nothing', 'environment: { DB_PASSWORD: *hunter2 }'],
+  ['an unknown tag', 'environment: { DB_PASSWORD: !hunter2 x }'],
+  ['the head of a block', 'environment:\n  DB_PASSWORD: |hunter2\n    x'],
+  ['a text after a text', 'environment:\n  DB_PASSWORD: "x" hunter2'],
+])('%s is refused without being quoted', async (_, text) => {
+  const problems = await problemsOf(text)
+  expect(problems.length).toBeGreaterThan(0)
+  expect(problems.join()).not.toContain('hunter2')
+})
+
+test('of many problems the first are told, and how many more there are', async () => {
+  const keys = Array.from({ length: 20_000 }, (_, index) => `comand${index}: x`).join('\n')
+  const begin = performance.now()
+  const problems = await problemsOf(keys)
+  expect(performance.now() - begin).toBeLessThan(3_000)
+  expect(problems).toHaveLength(21)
+  expect(problems[0]).toContain('test.yml:1:1: comand0: unknown key: did you mean command?')
+  expect(problems.at(-1)).toContain('and 19980 more problems')
+})
+
+test.each([
+  ['misplaced parameters', (index: number) => `x${index}: "\${{ a }}"`],
+  ['lone dollars', (index: number) => `x${index}: "$ "`],
+])('of many %s the first are told', async (_, line) => {
+  const lines = Array.from({ length: 1_000 }, (_, index) => line(index)).join('\n')
+  expect(await problemsOf(lines)).toHaveLength(21)
+})
+
+test('long keys and values are cut in what is told of them', async () => {
+  const problems = await problemsOf(`${'k'.repeat(900_000)}: x\nimage: ${'I'.repeat(100_000)}`)
+  expect(problems.join().length).toBeLessThan(4_000)
+})
+
+test('a nesting deeper than any definition needs is refused before it is looked at', async () => {
+  const items = `${'{type: array, items: '.repeat(1_500)}{type: string}${'}'.repeat(1_500)}`
+  const [problem = ''] = await problemsOf(`parameters: { a: ${items} }`)
+  expect(problem).toMatch(/expected at most 64 levels|nested too deeply/)
+  const some = `${'{type: array, items: '.repeat(100)}{type: string}${'}'.repeat(100)}`
+  expect(await problemsOf(`parameters: { a: ${some} }`)).toEqual([
+    expect.stringContaining('expected at most 64 levels'),
+  ])
+  const few = `${'{type: array, items: '.repeat(20)}{type: string}${'}'.repeat(20)}`
+  expect(await problemsOf(`parameters: { a: ${few} }`)).toEqual([])
 })

@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { oneOf, recordOf, refuse, scalar } from './shape.ts'
+import { describeKind, oneOf, recordOf, refuse, scalar } from './shape.ts'
 import { splitWords } from '../shell-words.ts'
 import { parseBytes, parseDuration } from '../units.ts'
 
@@ -83,8 +83,7 @@ const valueOfVariable = scalar('a text, a number, true, false or nothing', (valu
     : undefined
 })
 
-/** A map, or a list of `KEY=value`. Null: the key stands alone. */
-export const variables = oneOf('a map or a list of KEY=value', {
+const branches = {
   map: recordOf(valueOfVariable).transform((record): Record<string, string | null> =>
     Object.fromEntries(
       Object.entries(record).map(([key, { isSet, value }]) => [key, isSet ? value : null]),
@@ -97,7 +96,9 @@ export const variables = oneOf('a map or a list of KEY=value', {
     })
     return Object.fromEntries(entries) as Record<string, string | null>
   }),
-})
+}
+/** A map, or a list of `KEY=value`. Null: the key stands alone. */
+export const variables = oneOf('a map or a list of KEY=value', branches, describeKind)
 
 /** As `variables`, where a key alone means an empty value. */
 export const pairs = variables.transform((record): Record<string, string> =>

@@ -41,6 +41,8 @@ export function mapping<S extends z.ZodRawShape>(
   refused: Readonly<Record<string, string>> = {},
 ) {
   const object = z.object(shape)
+  // A function, because zod writes out all that an issue holds, for each of what may be many.
+  const known = () => Object.keys(shape)
   return z.unknown().transform((value, context): z.output<typeof object> => {
     if (!isMap(value)) return refuse(context, `expected a map, got ${describe(value)}`)
     for (const key of Object.keys(value)) {
@@ -48,7 +50,7 @@ export function mapping<S extends z.ZodRawShape>(
       if (Object.hasOwn(refused, key)) {
         refuse(context, `${key} is not taken: ${refused[key]}`, { path: [key] })
       } else {
-        refuse(context, 'unknown key', { path: [key], params: { known: Object.keys(shape) } })
+        refuse(context, 'unknown key', { path: [key], params: { known } })
       }
     }
     const present = Object.entries(value).filter(([, item]) => item !== null)
@@ -62,12 +64,15 @@ interface Branches {
   readonly map?: z.ZodType
 }
 
-/** Chooses the branch by the value's own shape, so that a mistake inside is told of at its place. */
-export function oneOf<B extends Branches>(expected: string, branches: B) {
+/**
+ * Chooses the branch by the value's own shape, so that a mistake inside is told of at its place. `show` puts what is
+ * there instead into words.
+ */
+export function oneOf<B extends Branches>(expected: string, branches: B, show = describe) {
   type Output = z.output<Extract<B[keyof B], z.ZodType>>
   return z.unknown().transform((value, context): Output => {
     const branch = branches[shapeOf(value)]
-    if (!branch) return refuse(context, `expected ${expected}, got ${describe(value)}`)
+    if (!branch) return refuse(context, `expected ${expected}, got ${show(value)}`)
     return adopt(branch.safeParse(value), context) as Output
   })
 }
@@ -92,8 +97,8 @@ export function listOf<T extends z.ZodType>(item: T, expected: string) {
 export function toProblems(error: z.ZodError): DefinitionProblem[] {
   return error.issues.map((issue) => {
     const path = issue.path.map((key) => (typeof key === 'symbol' ? String(key) : key))
-    const known = issue.code === 'custom' ? (issue.params?.['known'] as string[]) : undefined
-    return { path, message: issue.message, ...(known && { known }) }
+    const known = issue.code === 'custom' ? (issue.params?.['known'] as () => string[]) : undefined
+    return { path, message: issue.message, ...(known && { known: known() }) }
   })
 }
 
@@ -108,6 +113,13 @@ export function describe(value: unknown): string {
   }
   if (Array.isArray(value)) return 'a list'
   return typeof value === 'number' || typeof value === 'boolean' ? String(value) : 'a map'
+}
+
+/** `describe` for what may hold a secret: nothing of it is quoted. */
+export function describeKind(value: unknown): string {
+  return isMap(value) || Array.isArray(value) || value === undefined || value === null
+    ? describe(value)
+    : 'a single value'
 }
 
 function shapeOf(value: unknown): keyof Branches {
