@@ -8,7 +8,7 @@ import { OneshotError } from '../core/error.ts'
 import type { TaskEnd, TaskResult, Timings } from '../core/outcome.ts'
 import type { Task, TaskIo } from '../core/task.ts'
 import { toContainerCreateOptions, toEndpoint } from './convert.ts'
-import { findStatus, isStatus, postForAnswer, toEngineError, upgrade } from './docker.ts'
+import { ask, findStatus, isStatus, toEngineError, upgrade } from './docker.ts'
 import type { Engine, TaskStop } from './engine.ts'
 import type { Files } from './files.ts'
 import type { Images } from './image.ts'
@@ -20,8 +20,6 @@ import { Stopped, unlessStopped, whenStopped, withinMs } from './stop.ts'
 
 export interface ContainerEngineDeps {
   readonly docker: Docker
-  /** A second client that keeps no connection, so that it can't be answered by an engine on its way out. */
-  readonly freshDocker: Docker
   readonly gatewayId: string
   readonly images: Images
   readonly files: Files
@@ -31,16 +29,16 @@ export interface ContainerEngineDeps {
 }
 
 /** How long output may lag behind a stop before it is given up: its reader may have gone. */
-const DRAIN_MS = 2_000
+const DRAIN_MS = 1_000
 /** How long after a stop's grace period the engine may take to report the end. */
 const STOP_REPORT_MS = 10_000
 
-/** How long the engine may take to remove a container before the sweep may try again. */
-const REMOVE_MS = 60_000
+/** How long the engine may take over a request of ours that nobody waits for, before it is given up. */
+const ANSWER_MS = 60_000
 
 /** Runs each task in a container of its own on one engine. */
 export function createContainerEngine(deps: ContainerEngineDeps): Engine {
-  const { docker, freshDocker, gatewayId, images, files, logger, clock } = deps
+  const { docker, gatewayId, images, files, logger, clock } = deps
   const node = hostname()
   const removals = new Map<string, Promise<void>>()
 
@@ -74,7 +72,7 @@ export function createContainerEngine(deps: ContainerEngineDeps): Engine {
         // Its failure is met below; until then it must not count as unhandled.
         copying.catch(() => {})
         if (io.stdin && input) copyInput(io.stdin, input)
-        const exited = await waitOrStop(name, task, stop)
+        const exited = await waitOrStop(name, task, stop, over)
         timings.runMs = clock() - startedAt
         return await drained(exited, copying, stop)
       } catch (error) {
@@ -96,9 +94,9 @@ export function createContainerEngine(deps: ContainerEngineDeps): Engine {
   async function create(name: string, task: Task, io: TaskIo, stop: TaskStop) {
     const { image, pullPolicy: policy, platform } = task.container
     const body = toContainerCreateOptions(task, { gatewayId, openStdin: io.stdin !== undefined })
-    const query = { name, ...(platform !== undefined && { platform }) }
+    const query = new URLSearchParams({ name, ...(platform !== undefined && { platform }) })
     const createContainer = () =>
-      docker.createContainer({ _query: query, _body: body } as Docker.ContainerCreateOptions)
+      ask(docker, { method: 'POST', path: `/containers/create?${query}`, body })
     let pullMs: number | undefined
     try {
       pullMs = (await images.ensure(image, { policy, platform }, stop)).pullMs
@@ -145,13 +143,12 @@ export function createContainerEngine(deps: ContainerEngineDeps): Engine {
   }
 
   async function start(name: string): Promise<void> {
-    await docker
-      .getContainer(name)
-      .start()
-      .catch((error: unknown) => {
+    await ask(docker, { method: 'POST', path: `/containers/${name}/start` }).catch(
+      (error: unknown) => {
         // Without an answer, the engine may have started it all the same.
         throw findStatus(error) === undefined ? new Lost(error) : toRefusal(error)
-      })
+      },
+    )
   }
 
   function copyInput(stdin: AsyncIterable<Uint8Array>, input: Writable): void {
@@ -161,15 +158,23 @@ export function createContainerEngine(deps: ContainerEngineDeps): Engine {
     )
   }
 
-  async function waitOrStop(name: string, task: Task, stop: TaskStop): Promise<TaskEnd> {
+  async function waitOrStop(
+    name: string,
+    task: Task,
+    stop: TaskStop,
+    over: AbortController,
+  ): Promise<TaskEnd> {
     const ending = wait(name)
     const stopped = whenStopped(stop)
     const first = await Promise.race([ending, stopped.promise])
     stopped.dispose()
     if (first) return first
+    const graceMs = task.container.stopGracePeriodMs
+    // A reader that has stalled would hold the engine's report back as well.
+    const letting = setTimeout(() => over.abort(), graceMs + DRAIN_MS)
     await terminate(name, task)
-    const bound = task.container.stopGracePeriodMs + STOP_REPORT_MS
-    const end = await withinMs(ending, bound)
+    const end = await withinMs(ending, graceMs + STOP_REPORT_MS)
+    clearTimeout(letting)
     return {
       kind: 'stopped',
       by: stop.reason,
@@ -178,16 +183,16 @@ export function createContainerEngine(deps: ContainerEngineDeps): Engine {
   }
 
   async function wait(name: string): Promise<TaskEnd> {
-    const waited = await postForAnswer(docker, `/containers/${name}/wait`).catch(
-      (error: unknown) => error,
-    )
+    const path = `/containers/${name}/wait`
+    const waited = await ask(docker, { method: 'POST', path }).catch((error: unknown) => error)
     const exitCode = (waited as { StatusCode?: unknown } | null)?.StatusCode
     if (typeof exitCode !== 'number') return lost(waited)
     if (exitCode === 0) return { kind: 'exited', exitCode, oomKilled: false }
     // An engine that is told to end kills its containers and still answers with their 137: a new connection shows
     // whether it is there to stand by its word.
     try {
-      const { State } = await freshDocker.getContainer(name).inspect()
+      const inspect = { method: 'GET', path: `/containers/${name}/json`, afresh: true } as const
+      const { State } = (await ask(docker, inspect)) as Docker.ContainerInspectInfo
       return { kind: 'exited', exitCode, oomKilled: State.OOMKilled }
     } catch (error) {
       return lost(error)
@@ -197,10 +202,11 @@ export function createContainerEngine(deps: ContainerEngineDeps): Engine {
   /** The stop signal, the grace period, then SIGKILL. Failures are let go: the end, or its absence, tells. */
   async function terminate(name: string, { container }: Task): Promise<void> {
     const graceMs = container.stopGracePeriodMs
-    const target = docker.getContainer(name)
-    const killing = setTimeout(() => void target.kill().catch(() => {}), graceMs)
+    const command = (verb: string) =>
+      ask(docker, { method: 'POST', path: `/containers/${name}/${verb}` })
+    const killing = setTimeout(() => void command('kill').catch(() => {}), graceMs)
     // The engine knows whole seconds only, and the image's own stop signal.
-    const stopping = target.stop({ t: Math.ceil(graceMs / 1000) }).catch((error: unknown) => {
+    const stopping = command(`stop?t=${Math.ceil(graceMs / 1000)}`).catch((error: unknown) => {
       logger.warn({ err: error, container: name }, 'stopping a container failed')
     })
     await withinMs(stopping, graceMs + STOP_REPORT_MS)
@@ -209,8 +215,10 @@ export function createContainerEngine(deps: ContainerEngineDeps): Engine {
 
   /** Behind the answer. A failure is left to the sweep. */
   function remove(name: string, pending: Promise<unknown>): void {
-    const removal = pending
-      .then(() => withinMs(docker.getContainer(name).remove({ force: true, v: true }), REMOVE_MS))
+    const path = `/containers/${name}?force=1&v=1`
+    const removal = withinMs(pending, ANSWER_MS)
+      .then(() => withinMs(ask(docker, { method: 'DELETE', path }), ANSWER_MS))
+      .then(() => {})
       .catch((error: unknown) => {
         if (!isStatus(error, 404, 409)) {
           logger.warn(
@@ -224,12 +232,13 @@ export function createContainerEngine(deps: ContainerEngineDeps): Engine {
   }
 
   async function sweep(isLive: (invocationId: string) => boolean): Promise<number> {
-    const filters = { label: [`${GATEWAY_LABEL}=${gatewayId}`] }
-    const containers = await docker
-      .listContainers({ all: true, filters })
-      .catch((error: unknown) => {
-        throw toEngineError(error)
-      })
+    const filters = JSON.stringify({ label: [`${GATEWAY_LABEL}=${gatewayId}`] })
+    const path = `/containers/json?${new URLSearchParams({ all: '1', filters })}`
+    const listing = ask(docker, { method: 'GET', path }).catch((error: unknown) => {
+      throw toEngineError(error)
+    })
+    const containers = (await withinMs(listing, ANSWER_MS)) as Docker.ContainerInfo[] | undefined
+    if (!containers) throw toEngineError(new Error('no answer'))
     const names = containers
       .map(({ Labels }) => Labels[INVOCATION_LABEL])
       .filter((id): id is string => id !== undefined && !isLive(id))

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
-import type { ClientRequest, IncomingMessage, OutgoingHttpHeaders } from 'node:http'
-import { Agent as HttpAgent, request as requestHttp } from 'node:http'
-import { Agent as HttpsAgent, request as requestHttps } from 'node:https'
+import type { ClientRequest, IncomingMessage, RequestOptions } from 'node:http'
+import { request as requestHttp } from 'node:http'
+import { request as requestHttps } from 'node:https'
 import type { Duplex } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import Docker from 'dockerode'
@@ -34,12 +34,6 @@ export function connectDocker(): Docker {
   return docker
 }
 
-/** The same engine, but each request on a new connection: one on its way out takes none, though it may serve old ones. */
-export function connectAfresh(docker: Docker): Docker {
-  const Agent = toConnection(docker).protocol === 'https' ? HttpsAgent : HttpAgent
-  return new Docker({ agent: new Agent({ keepAlive: false }) } as Docker.DockerOptions)
-}
-
 /** The engine's socket on this host: none if it is spoken to over TCP. */
 export async function findSocketPath(docker: Docker): Promise<string[]> {
   const { host, getSocketPath } = toConnection(docker)
@@ -56,7 +50,8 @@ function toConnection(docker: Docker): Connection {
  * as a body, which some engines then feed to the container's stdin.
  */
 export async function upgrade(docker: Docker, path: string): Promise<Duplex> {
-  const outgoing = await openPost(docker, path, { Connection: 'Upgrade', Upgrade: 'tcp' })
+  const headers = { Connection: 'Upgrade', Upgrade: 'tcp' }
+  const outgoing = await open(docker, { method: 'POST', path, headers })
   return new Promise((resolve, reject) => {
     outgoing.once('upgrade', (_response, socket, head) => {
       // Whoever reads or writes meets its failure; between them it must not end the process.
@@ -74,34 +69,66 @@ export async function upgrade(docker: Docker, path: string): Promise<Duplex> {
   })
 }
 
-/**
- * The answer to a `POST` to `path` that may be long in coming, as JSON. Written out because dockerode waits for ever if the
- * connection breaks once the answer's head is there, and the engine sends that at once.
- */
-export async function postForAnswer(docker: Docker, path: string): Promise<unknown> {
-  const outgoing = await openPost(docker, path)
-  const answered = once(outgoing, 'response')
-  outgoing.end()
-  const [response] = (await answered) as [IncomingMessage]
-  const body = JSON.parse(await text(response)) as { message?: unknown }
-  if (response.statusCode === 200) return body
-  throw Object.assign(new Error(String(body.message)), { statusCode: response.statusCode })
+export interface EngineRequest {
+  readonly method: 'GET' | 'POST' | 'DELETE'
+  /** With its query. Names in it are of our own making, or escaped. */
+  readonly path: string
+  readonly body?: unknown
+  /** On a connection of its own: an engine on its way out takes no new one, though it may still answer on old ones. */
+  readonly afresh?: boolean
 }
 
-async function openPost(
+/**
+ * The engine's answer, as JSON. Rejects with its `statusCode` and `json` if it refuses. Written out because dockerode waits for
+ * ever if the connection breaks once the answer's head is there, and repeats a body in the URL.
+ */
+export async function ask(
   docker: Docker,
-  path: string,
-  headers: OutgoingHttpHeaders = {},
-): Promise<ClientRequest> {
+  { method, path, body, afresh }: EngineRequest,
+): Promise<unknown> {
+  const payload = body === undefined ? undefined : JSON.stringify(body)
+  const outgoing = await open(docker, {
+    method,
+    path,
+    ...(afresh && { agent: false }),
+    headers:
+      payload === undefined
+        ? {}
+        : { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(payload) },
+  })
+  const answered = once(outgoing, 'response')
+  outgoing.end(payload)
+  const [response] = (await answered) as [IncomingMessage]
+  const status = response.statusCode ?? 0
+  const answer = await text(response)
+  const json = parseJson(answer)
+  if (status >= 200 && status < 400) return json
+  throw Object.assign(new Error(`the engine answered ${status}: ${answer}`), {
+    statusCode: status,
+    json,
+  })
+}
+
+function parseJson(answer: string): unknown {
+  try {
+    return JSON.parse(answer)
+  } catch {
+    return undefined
+  }
+}
+
+async function open(docker: Docker, options: RequestOptions): Promise<ClientRequest> {
   const { protocol, host, port, pathPrefix, key, cert, ca, getSocketPath } = toConnection(docker)
   const socketPath = await getSocketPath.call(docker.modem)
   const request = protocol === 'https' ? requestHttps : requestHttp
-  return request({
+  const outgoing = request({
     ...(host === undefined ? { socketPath } : { host, port, key, cert, ca }),
-    method: 'POST',
-    path: `${(pathPrefix ?? '').replace(/\/$/, '')}${path}`,
-    headers,
+    ...options,
+    path: `${(pathPrefix ?? '').replace(/\/$/, '')}${options.path}`,
   })
+  // Whoever waits for the answer meets a failure there; one that comes after the head must not end the process.
+  outgoing.on('error', () => {})
+  return outgoing
 }
 
 /** The HTTP status that the engine refused with; undefined if there was no answer from it. */

@@ -2,9 +2,11 @@ import type Docker from 'dockerode'
 import { OneshotError } from '../core/error.ts'
 import type { ContainerSpec } from '../core/function.ts'
 import type { Credentials } from './credentials.ts'
+import { ask } from './docker.ts'
 import { pullImage } from './pull.ts'
 import type { Reference } from './reference.ts'
 import { isImageId, parseReference } from './reference.ts'
+import { withinMs } from './stop.ts'
 
 export interface Images {
   /**
@@ -46,6 +48,8 @@ export interface ImagesOptions {
 }
 
 const STALL_MS = 10 * 60_000
+/** An engine that takes longer to tell of an image does not answer. */
+const INSPECT_MS = 4_000
 
 /** Keeps the engine's images as the functions' pull policies want them: one pull at a time of one image. */
 export function createImages(options: ImagesOptions): Images {
@@ -102,9 +106,11 @@ export function createImages(options: ImagesOptions): Images {
 
   async function findDigest(image: string): Promise<string | undefined> {
     try {
-      // dockerode puts the name into the path as it is: only what parses is fit for that.
+      // The name goes into the path as it is: only what parses is fit for that.
       const reference = isImageId(image) ? undefined : parseReference(image)
-      const { Id, RepoDigests } = await docker.getImage(image).inspect()
+      const inspecting = ask(docker, { method: 'GET', path: `/images/${image}/json` })
+      const inspected = (await withinMs(inspecting, INSPECT_MS)) as Docker.ImageInspectInfo
+      const { Id, RepoDigests } = inspected
       return (reference && findRepoDigest(RepoDigests ?? [], reference)) ?? Id
     } catch {
       return undefined

@@ -1,6 +1,10 @@
 import type Docker from 'dockerode'
-import { toEngineError } from './docker.ts'
+import { ask, toEngineError } from './docker.ts'
 import type { EngineInfo } from './engine.ts'
+import { withinMs } from './stop.ts'
+
+/** An engine that takes longer is not there for those who ask, such as a load balancer. */
+const ANSWER_MS = 4_000
 
 /** What `GET /info` says, as far as it concerns us. */
 interface Info {
@@ -16,9 +20,11 @@ interface Info {
 
 /** Rejects with `engine_unreachable`. */
 export async function readEngineInfo(docker: Docker): Promise<EngineInfo> {
-  const info = (await docker.info().catch((error: unknown) => {
+  const asking = ask(docker, { method: 'GET', path: '/info' }).catch((error: unknown) => {
     throw toEngineError(error)
-  })) as Info
+  })
+  const info = (await withinMs(asking, ANSWER_MS)) as Info | undefined
+  if (!info) throw toEngineError(new Error('no answer'))
   return {
     name: info.Name,
     version: info.ServerVersion,
