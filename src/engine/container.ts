@@ -94,7 +94,10 @@ export function createContainerEngine(deps: ContainerEngineDeps): Engine {
   async function create(name: string, task: Task, io: TaskIo, stop: TaskStop) {
     const { image, pullPolicy: policy, platform } = task.container
     const body = toContainerCreateOptions(task, { gatewayId, openStdin: io.stdin !== undefined })
-    const query = new URLSearchParams({ name, ...(platform !== undefined && { platform }) })
+    const query = new URLSearchParams({
+      name,
+      ...(platform !== undefined && { platform }),
+    }).toString()
     const createContainer = () =>
       ask(docker, { method: 'POST', path: `/containers/create?${query}`, body })
     let pullMs: number | undefined
@@ -233,7 +236,7 @@ export function createContainerEngine(deps: ContainerEngineDeps): Engine {
 
   async function sweep(isLive: (invocationId: string) => boolean): Promise<number> {
     const filters = JSON.stringify({ label: [`${GATEWAY_LABEL}=${gatewayId}`] })
-    const path = `/containers/json?${new URLSearchParams({ all: '1', filters })}`
+    const path = `/containers/json?${new URLSearchParams({ all: '1', filters }).toString()}`
     const listing = ask(docker, { method: 'GET', path }).catch((error: unknown) => {
       throw toEngineError(error)
     })

@@ -40,7 +40,10 @@ describe('a request to the engine', () => {
   })
 
   test.each([
-    ['is reset before its head', (outgoing: ServerResponse) => outgoing.socket?.resetAndDestroy()],
+    [
+      'is reset before its head',
+      (outgoing: ServerResponse) => void outgoing.socket?.resetAndDestroy(),
+    ],
     [
       'is reset after its head',
       (outgoing: ServerResponse) => {
@@ -58,7 +61,7 @@ describe('a request to the engine', () => {
       },
     ],
   ])('rejects at once if its connection %s, and nothing else is harmed', async (_, breakOff) => {
-    const docker = await connectTo((_incoming, outgoing) => void breakOff(outgoing))
+    const docker = await connectTo((_incoming, outgoing) => breakOff(outgoing))
     const error = await ask(docker, request).catch((cause: unknown) => cause)
     expect(toEngineError(error)).toMatchObject({ code: 'engine_unreachable' })
   })
