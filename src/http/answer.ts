@@ -30,6 +30,7 @@ export const STATE = 'X-Oneshot-State'
 export const INVOCATION = 'X-Oneshot-Invocation-Id'
 export const CALL_ID = 'X-Call-Id'
 export const DURATION = 'X-Duration-Seconds'
+export const SERVER_TIMING = 'Server-Timing'
 
 /** What every answer to a call that has ended says in its head, or in its trailer if the head is gone already. */
 export function toEndHeaders({
@@ -43,8 +44,17 @@ export function toEndHeaders({
     [STATE]: state,
     ...(outcome.exitCode !== null && { [EXIT_CODE]: String(outcome.exitCode) }),
     [DURATION]: ((finishedAt - createdAt) / 1000).toFixed(3),
-    'Server-Timing': toServerTiming(timings),
+    [SERVER_TIMING]: toServerTiming(timings),
   }
+}
+
+/**
+ * Announces what `toEndHeaders` gives as a trailer, for a head that is sent before the end is known. HTTP/1.0, which
+ * some proxies speak, has no chunks to end in a trailer.
+ */
+export function toTrailerHeader(outgoing: ServerResponse): OutgoingHttpHeaders {
+  if (!outgoing.useChunkedEncodingByDefault) return {}
+  return { Trailer: [STATE, EXIT_CODE, DURATION, SERVER_TIMING].join(', ') }
 }
 
 /** Server Timing, W3C. */

@@ -2,7 +2,7 @@ import { StringDecoder } from 'node:string_decoder'
 import { toEnvelope } from '../core/envelope.ts'
 import type { Sink } from '../core/task.ts'
 import type { Answer, AnswerContext } from './answer.ts'
-import { STATE, toEndHeaders, writeChunk, writeHead } from './answer.ts'
+import { STATE, toEndHeaders, toTrailerHeader, writeChunk, writeHead } from './answer.ts'
 import { createCapture } from './capture.ts'
 import { toEnvelopeStatus } from './errors.ts'
 
@@ -26,7 +26,7 @@ export function createEventAnswer({ outgoing, spec, engine }: AnswerContext): An
   }, KEEP_ALIVE_MS)
 
   function start(): void {
-    writeHead(outgoing, 200, { ...HEADERS, [STATE]: 'running' })
+    writeHead(outgoing, 200, { ...HEADERS, ...toTrailerHeader(outgoing), [STATE]: 'running' })
     outgoing.flushHeaders()
   }
 
@@ -46,7 +46,9 @@ export function createEventAnswer({ outgoing, spec, engine }: AnswerContext): An
     end(invocation) {
       const envelope = toEnvelope(invocation, stdout.captured(), stderr.captured(), engine)
       const status = toEnvelopeStatus(invocation.outcome)
-      writeHead(outgoing, status, { ...HEADERS, ...toEndHeaders(invocation) })
+      const headers = toEndHeaders(invocation)
+      if (outgoing.headersSent) outgoing.addTrailers(headers)
+      else writeHead(outgoing, status, { ...HEADERS, ...headers })
       outgoing.end(`${stdout.end()}${stderr.end()}${toEvent('end', JSON.stringify(envelope))}`)
     },
     fail(problem) {

@@ -1,6 +1,6 @@
 import type { Settled } from '../core/invocation.ts'
 import type { Answer, AnswerContext } from './answer.ts'
-import { DURATION, EXIT_CODE, STATE, toEndHeaders, writeChunk, writeHead } from './answer.ts'
+import { STATE, toEndHeaders, toTrailerHeader, writeChunk, writeHead } from './answer.ts'
 import { toEnvelopeStatus } from './errors.ts'
 
 /** Up to this much is held back until the exit code is known, which then stands in the head. */
@@ -26,10 +26,7 @@ export function createRawAnswer({ outgoing }: AnswerContext, contentType: string
     writeHead(outgoing, 200, {
       'Content-Type': contentType,
       [STATE]: 'running',
-      // HTTP/1.0, which some proxies speak, has no chunks to end in a trailer: there, a whole answer says it all.
-      ...(outgoing.useChunkedEncodingByDefault && {
-        Trailer: [STATE, EXIT_CODE, DURATION].join(', '),
-      }),
+      ...toTrailerHeader(outgoing),
     })
     void writeChunk(outgoing, held.subarray(0, heldBytes))
     return writeChunk(outgoing, chunk)
@@ -39,8 +36,7 @@ export function createRawAnswer({ outgoing }: AnswerContext, contentType: string
     const { outcome } = invocation
     if (streaming) {
       if (invocation.state !== 'succeeded') return breakOff()
-      const { 'Server-Timing': _, ...trailers } = toEndHeaders(invocation)
-      outgoing.addTrailers(trailers)
+      outgoing.addTrailers(toEndHeaders(invocation))
       outgoing.end()
       return
     }

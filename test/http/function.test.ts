@@ -7,6 +7,13 @@ import { Problem } from '../../src/http/errors.ts'
 import { post, send, serve } from './serve.ts'
 
 const exited = (exitCode: number) => ({ kind: 'exited', exitCode, oomKilled: false }) as const
+const headerNames = 'X-Oneshot-State, X-Oneshot-Exit-Code, X-Duration-Seconds, Server-Timing'
+const endOfStream = {
+  'x-oneshot-state': 'succeeded',
+  'x-oneshot-exit-code': '0',
+  'x-duration-seconds': expect.stringMatching(/^\d+\.\d{3}$/) as string,
+  'server-timing': expect.stringMatching(/^queue;dur=\d+, run;dur=1$/) as string,
+}
 const octets = { Accept: 'application/octet-stream' }
 
 describe('an envelope', () => {
@@ -117,15 +124,12 @@ describe('a raw answer', () => {
     expect(status).toBe(200)
     expect(headers).toMatchObject({
       'x-oneshot-state': 'running',
-      trailer: expect.stringContaining('X-Oneshot-Exit-Code') as string,
+      trailer: headerNames,
     })
     end(exited(0))
     const body = await buffer(response)
     expect(body.equals(Buffer.from('a'.repeat(60_000) + 'b'.repeat(60_000)))).toBe(true)
-    expect(response.trailers).toMatchObject({
-      'x-oneshot-exit-code': '0',
-      'x-oneshot-state': 'succeeded',
-    })
+    expect(response.trailers).toEqual(endOfStream)
   })
 
   test('that is long and fails is broken off', async () => {
@@ -186,6 +190,8 @@ describe('server-sent events', () => {
     await io.stdout(Buffer.from('o\r\nthree\rfour'))
     end(exited(0))
     const rest = await text(response)
+    expect(headers['trailer']).toBe(headerNames)
+    expect(response.trailers).toEqual(endOfStream)
     const events = rest.split('\n\n').filter((event) => event !== '')
     expect(events.slice(0, -1)).toEqual([
       'event: stderr\ndata: oops',
