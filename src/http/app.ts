@@ -3,7 +3,7 @@ import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { OpenAPIHono } from '@hono/zod-openapi'
 import type { Logger } from 'pino'
 import { OneshotError } from '../core/error.ts'
-import { CALL_ID, DURATION } from './answer.ts'
+import { CALL_ID, DURATION, SERVER_TIMING } from './answer.ts'
 import { toHeaders, toProblem } from './errors.ts'
 import type { FunctionRouteDeps } from './function.ts'
 import { mountFunction } from './function.ts'
@@ -11,10 +11,16 @@ import type { FunctionsRouteDeps } from './functions.ts'
 import { mountFunctions } from './functions.ts'
 import type { HealthRouteDeps } from './health.ts'
 import { mountHealth } from './health.ts'
-import { mountOpenApi } from './openapi.ts'
+import { CallId, mountOpenApi } from './openapi.ts'
+import { checkTarget } from './target.ts'
 
 export interface Env {
-  Bindings: HttpBindings
+  Bindings: HttpBindings & {
+    /** Tells a client that waits with its body to send it. */
+    readonly askForBody: () => void
+    /** Why the request is not to be looked at. */
+    readonly refusal?: Error
+  }
   Variables: { callId: string; receivedAt: number }
 }
 
@@ -24,20 +30,27 @@ export interface AppDeps extends FunctionRouteDeps, FunctionsRouteDeps, HealthRo
   readonly logger: Logger
 }
 
-/** A caller's own id that is safe to log and to send back. */
-const CALL_ID_FORM = /^[\w.:-]{1,128}$/
-
 export function createApp(deps: AppDeps): OpenAPIHono<Env> {
   const { newId, clock, logger } = deps
   const app = new OpenAPIHono<Env>()
 
   app.use(async (c, next) => {
-    const given = c.req.header(CALL_ID)
-    c.set('callId', given !== undefined && CALL_ID_FORM.test(given) ? given : newId())
-    c.set('receivedAt', clock())
+    const given = CallId.safeParse(c.env.incoming.headers['x-call-id'])
+    const receivedAt = clock()
+    c.set('callId', given.success ? given.data : newId())
+    c.set('receivedAt', receivedAt)
     await next()
     // A handler that has written its answer itself has set them itself.
-    if (!c.env.outgoing.headersSent) c.header(CALL_ID, c.get('callId'))
+    if (c.env.outgoing.headersSent) return
+    const ms = clock() - receivedAt
+    c.header(CALL_ID, c.get('callId'))
+    c.header(DURATION, (ms / 1000).toFixed(3))
+    c.header(SERVER_TIMING, `total;dur=${ms}`)
+  })
+  app.use(async (c, next) => {
+    if (c.env.refusal !== undefined) throw c.env.refusal
+    checkTarget(c.env.incoming)
+    await next()
   })
 
   mountFunction(app, deps)
@@ -54,15 +67,16 @@ export function createApp(deps: AppDeps): OpenAPIHono<Env> {
 
   app.onError((error, c) => {
     const problem = toProblem(error)
-    if (problem.status >= 500) {
-      logger.error({ err: error, callId: c.get('callId'), path: c.req.path }, problem.detail)
+    const about = { callId: c.get('callId'), path: c.req.path }
+    // Its own doing, and nobody is left to answer.
+    if (error === c.env.incoming.errored) {
+      logger.debug(about, 'the client went away')
+      return RESPONSE_ALREADY_SENT
     }
+    if (problem.code === 'internal') logger.error({ err: error, ...about }, problem.detail)
+    else if (problem.status >= 500) logger.warn({ code: problem.code, ...about }, problem.detail)
     if (c.env.outgoing.headersSent) return RESPONSE_ALREADY_SENT
-    return c.body(JSON.stringify(problem), problem.status as 500, {
-      ...toHeaders(error),
-      [CALL_ID]: c.get('callId'),
-      [DURATION]: ((clock() - c.get('receivedAt')) / 1000).toFixed(3),
-    })
+    return c.body(JSON.stringify(problem), problem.status as 500, toHeaders(error))
   })
 
   return app

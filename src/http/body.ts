@@ -1,4 +1,4 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import { OneshotError } from '../core/error.ts'
 
 /** As JSON, with room for escapes: a call's parameters are at most 1 MiB in all. */
@@ -11,7 +11,7 @@ const FIRST_BYTES = 16 * 1024
  */
 export type BodyReader = (
   incoming: IncomingMessage,
-  outgoing: ServerResponse,
+  askForBody: () => void,
   deadlineAt: number,
 ) => Promise<Uint8Array>
 
@@ -27,9 +27,9 @@ export function createBodyReader(maxHeldBytes: number, clock: () => number): Bod
     heldBytes += bytes
   }
 
-  return async (incoming, outgoing, deadlineAt) => {
+  return async (incoming, askForBody, deadlineAt) => {
     if (Number(incoming.headers['content-length'] ?? 0) > MAX_BODY_BYTES) throw tooLarge()
-    const body = streamBody(incoming, outgoing, MAX_BODY_BYTES, tooLarge)
+    const body = streamBody(incoming, askForBody, MAX_BODY_BYTES, tooLarge)
     const deadline = startDeadline(deadlineAt - clock())
     let buffer = Buffer.alloc(0)
     let length = 0
@@ -58,12 +58,11 @@ export function createBodyReader(maxHeldBytes: number, clock: () => number): Bod
 /** The body as it comes, at its reader's pace. One that passes `maxBytes` ends with the error that `onOver` gives. */
 export async function* streamBody(
   incoming: IncomingMessage,
-  outgoing: ServerResponse,
+  askForBody: () => void,
   maxBytes: number,
   onOver: () => OneshotError,
 ): AsyncGenerator<Uint8Array, undefined> {
-  // The client waits with its body until we want it.
-  if (/^100-continue$/i.test(incoming.headers.expect ?? '')) outgoing.writeContinue()
+  askForBody()
   let bytes = 0
   // A reader that ends early must not take the connection down, which the answer still needs.
   for await (const chunk of incoming.iterator({

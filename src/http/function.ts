@@ -1,10 +1,7 @@
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import type { OpenAPIHono } from '@hono/zod-openapi'
-import type { Context } from 'hono'
-import { accepts } from 'hono/accepts'
 import type { Envelope } from '../core/envelope.ts'
 import { OneshotError } from '../core/error.ts'
-import type { FunctionSpec } from '../core/function.ts'
 import type { Catalog } from '../gateway/catalog.ts'
 import type { Invoker, Running } from '../gateway/invoke.ts'
 import type { Answer, AnswerContext } from './answer.ts'
@@ -15,6 +12,8 @@ import { createEnvelopeAnswer } from './envelope-answer.ts'
 import { toProblem } from './errors.ts'
 import { createEventAnswer } from './event-answer.ts'
 import { readInput } from './input.ts'
+import type { Form } from './negotiate.ts'
+import { negotiate } from './negotiate.ts'
 import { invokeFunction } from './openapi.ts'
 import { createRawAnswer } from './raw-answer.ts'
 
@@ -37,9 +36,10 @@ export function mountFunction(
   const readBody = createBodyReader(MAX_HELD_BYTES, clock)
   app.openAPIRegistry.registerPath(invokeFunction)
   app.post('/function/:name', async (c) => {
-    const { incoming, outgoing } = c.env
+    const { incoming, outgoing, askForBody } = c.env
     const spec = catalog.get(c.req.param('name'))
-    const form = negotiate(c, spec)
+    const preferred = spec.response === 'raw' ? 'application/octet-stream' : 'application/json'
+    const form = negotiate(c.req.header('Accept'), preferred)
     let running: Running | undefined
     let tooLarge: OneshotError | undefined
     const receivedAt = c.get('receivedAt')
@@ -48,7 +48,7 @@ export function mountFunction(
       running?.stop('cancelled')
     }
     const deadlineAt = receivedAt + spec.timeoutMs
-    const input = await readInput({ incoming, outgoing, spec, deadlineAt, onTooLarge }, readBody)
+    const input = await readInput({ incoming, askForBody, spec, deadlineAt, onTooLarge }, readBody)
     const answer = createAnswer(form, { outgoing, spec, engine })
     const { stdout, stderr, started } = answer
     const io = { stdin: input.stdin, stdout, stderr, ...(started && { started }) }
@@ -78,19 +78,7 @@ export function mountFunction(
   })
 }
 
-const FORMS = ['application/json', 'text/plain', 'application/octet-stream', 'text/event-stream']
-
-/** A client that does not care gets what the definition says. */
-function negotiate(c: Context, spec: FunctionSpec): string {
-  const [envelope = '', , raw = ''] = FORMS
-  return accepts(c, {
-    header: 'Accept',
-    supports: FORMS,
-    default: spec.response === 'raw' ? raw : envelope,
-  })
-}
-
-function createAnswer(form: string, context: AnswerContext): Answer {
+function createAnswer(form: Form, context: AnswerContext): Answer {
   switch (form) {
     case 'application/json':
       return createEnvelopeAnswer(context)
@@ -98,7 +86,7 @@ function createAnswer(form: string, context: AnswerContext): Answer {
       return createEventAnswer(context)
     case 'text/plain':
       return createRawAnswer(context, 'text/plain; charset=utf-8')
-    default:
+    case 'application/octet-stream':
       return createRawAnswer(context, form)
   }
 }

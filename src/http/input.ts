@@ -1,4 +1,4 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import { OneshotError } from '../core/error.ts'
 import type { FunctionSpec } from '../core/function.ts'
 import type { Invocation } from '../core/invocation.ts'
@@ -14,7 +14,8 @@ export interface Input {
 
 export interface InputRequest {
   readonly incoming: IncomingMessage
-  readonly outgoing: ServerResponse
+  /** Tells a client that waits with its body to send it. */
+  readonly askForBody: () => void
   readonly spec: FunctionSpec
   /** When the function's deadline runs out, in milliseconds since the epoch. */
   readonly deadlineAt: number
@@ -24,7 +25,7 @@ export interface InputRequest {
 
 /** What a request gives the function. The body is not read but for parameters in JSON. */
 export async function readInput(request: InputRequest, readBody: BodyReader): Promise<Input> {
-  const { incoming, outgoing, spec, deadlineAt, onTooLarge } = request
+  const { incoming, askForBody, spec, deadlineAt, onTooLarge } = request
   const { searchParams: query } = new URL(incoming.url ?? '/', 'http://gateway')
   const isParameters =
     spec.body === 'auto' &&
@@ -32,7 +33,7 @@ export async function readInput(request: InputRequest, readBody: BodyReader): Pr
     hasBody(incoming) &&
     isJson(incoming)
   if (isParameters) {
-    const json = parseJson(await readBody(incoming, outgoing, deadlineAt))
+    const json = parseJson(await readBody(incoming, askForBody, deadlineAt))
     return { parameters: parseParameters(spec.parameters, { query, json }), stdin: undefined }
   }
   const parameters = parseParameters(spec.parameters, { query })
@@ -49,7 +50,7 @@ export async function readInput(request: InputRequest, readBody: BodyReader): Pr
     onTooLarge(error)
     return error
   }
-  return { parameters, stdin: streamBody(incoming, outgoing, inputBytes, onOver) }
+  return { parameters, stdin: streamBody(incoming, askForBody, inputBytes, onOver) }
 }
 
 function hasBody({ headers }: IncomingMessage): boolean {

@@ -7,6 +7,12 @@ import { Problem } from './errors.ts'
 const json = (schema: z.ZodType) => ({ 'application/json': { schema } })
 const problem = { 'application/problem+json': { schema: Problem } }
 
+/** A caller's own id that is safe to log and to send back. Another one is not refused: ours takes its place. */
+export const CallId = z
+  .string()
+  .regex(/^[\w.:-]{1,128}$/)
+  .meta({ description: 'Comes back in the answer; one that does not fit is replaced by ours' })
+
 const name = z.object({
   name: z.string().meta({ param: { name: 'name', in: 'path' }, example: 'hello' }),
 })
@@ -107,7 +113,7 @@ export const invokeFunction = createRoute({
   request: {
     params: name,
     headers: z.object({
-      'X-Call-Id': z.string().optional().meta({ description: 'Comes back in the answer' }),
+      'X-Call-Id': CallId.optional(),
     }),
     body: { content: { 'application/octet-stream': { schema: z.string() } } },
   },
@@ -121,9 +127,13 @@ export const invokeFunction = createRoute({
         'text/event-stream': { schema: z.string() },
       },
     },
-    400: refusal('The body is not valid JSON'),
+    400: refusal('The body is not valid JSON, or the request cannot be read'),
     404: refusal('There is no such function'),
+    405: refusal('A function is called by POST'),
+    406: refusal('The answer has none of the forms that Accept names'),
+    408: refusal("The parameters had not come when the function's timeout ran out"),
     413: refusal('The body is longer than the function allows'),
+    417: refusal('Expect names something other than 100-continue'),
     422: refusal('Parameters are unknown, missing or wrong'),
     429: refusal('The queue is full: Retry-After says when to try again'),
     500: {

@@ -1,8 +1,10 @@
 import { once } from 'node:events'
-import type { Server } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { createAdaptorServer } from '@hono/node-server'
+import { getRequestListener, RequestError } from '@hono/node-server'
 import type { OpenAPIHono } from '@hono/zod-openapi'
+import { OneshotError } from '../core/error.ts'
 import type { Env } from './app.ts'
 
 export interface Listener {
@@ -15,18 +17,25 @@ export interface Listener {
 
 /** Serves `app` on `host` and `port` (0: a free one). Rejects if it can't listen there. */
 export async function listen(app: OpenAPIHono<Env>, host: string, port: number): Promise<Listener> {
-  const server = createAdaptorServer({
-    fetch: app.fetch,
-    overrideGlobalObjects: false,
-    serverOptions: {
-      // A body may take as long as the function's own deadline; only heads are bounded here.
-      requestTimeout: 0,
-      headersTimeout: 30_000,
-      keepAliveTimeout: 75_000,
-    },
-  }) as Server
+  const server = createServer({
+    // A body may take as long as the function's own deadline; only heads are bounded here.
+    requestTimeout: 0,
+    headersTimeout: 30_000,
+    keepAliveTimeout: 75_000,
+    // Refused by the app, with a problem.
+    requireHostHeader: false,
+  })
+  server.on('request', (incoming, outgoing) => {
+    answer(app, incoming, outgoing)
+  })
   // Left to the handler that wants the body: a call that is refused spares the client from sending it.
-  server.on('checkContinue', (incoming, outgoing) => server.emit('request', incoming, outgoing))
+  server.on('checkContinue', (incoming: IncomingMessage, outgoing: ServerResponse) => {
+    answer(app, incoming, outgoing, { askForBody: () => outgoing.writeContinue() })
+  })
+  server.on('checkExpectation', (incoming: IncomingMessage, outgoing: ServerResponse) => {
+    const detail = 'Only "Expect: 100-continue" can be met: leave the header out.'
+    answer(app, incoming, outgoing, { refusal: new OneshotError('expectation_failed', detail) })
+  })
   server.listen(port, host)
   await once(server, 'listening')
   const closed = once(server, 'close')
@@ -42,4 +51,29 @@ export async function listen(app: OpenAPIHono<Env>, host: string, port: number):
       clearTimeout(timer)
     },
   }
+}
+
+/** What is no request that the app could read is shown to it as a refusal, so that every answer is made in one place. */
+function answer(
+  app: OpenAPIHono<Env>,
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+  about: Partial<Env['Bindings']> = {},
+): void {
+  const bindings: Env['Bindings'] = { incoming, outgoing, askForBody: () => {}, ...about }
+  const handle = getRequestListener((request) => app.fetch(request, bindings), {
+    overrideGlobalObjects: false,
+    // For HTTP/1.0, which needs no Host.
+    hostname: 'gateway',
+    errorHandler: (error) =>
+      app.fetch(new Request('http://gateway/'), { ...bindings, refusal: toRefusal(error) }),
+  })
+  void handle(incoming, outgoing)
+}
+
+function toRefusal(error: unknown): Error {
+  if (!(error instanceof Error)) return new Error('no error was thrown', { cause: error })
+  if (!(error instanceof RequestError)) return error
+  const detail = `The request can't be read (${error.message}): correct its target and its Host header.`
+  return new OneshotError('bad_request', detail, { cause: error })
 }

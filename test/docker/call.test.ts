@@ -99,6 +99,7 @@ describe('a function that cannot be called', () => {
   })
 
   test.each([
+    '/function/../function/echo',
     '/function/../function/echo%2f..%2fecho',
     '/function/..%2f..%2fetc%2fpasswd',
     '/function/%2e%2e%2fecho',

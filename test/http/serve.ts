@@ -22,7 +22,11 @@ export async function serve(
 ) {
   const spec = functionSpec(overrides)
   const { engine, next } = createFakeEngine(clock)
-  const logger = pino({ level: 'silent' })
+  const logs: Record<string, unknown>[] = []
+  const logger = pino(
+    { level: 'debug' },
+    { write: (line) => void logs.push(JSON.parse(line) as Record<string, unknown>) },
+  )
   const newId = () => crypto.randomUUID()
   const admission = createAdmission({ concurrency, queueLength })
   const invoker = createInvoker({ engine, admission, newId, clock, node: 'here', logger })
@@ -50,7 +54,7 @@ export async function serve(
     await invoker.close(0)
     await listener.close(0)
   })
-  return { url: listener.url, next, invoker }
+  return { url: listener.url, next, invoker, logs }
 }
 
 export interface Sent {
