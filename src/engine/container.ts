@@ -221,7 +221,7 @@ export function createContainerEngine(deps: ContainerEngineDeps): Engine {
     const path = `/containers/${name}?force=1&v=1`
     const removal = withinMs(pending, ANSWER_MS)
       .then(() => withinMs(ask(docker, { method: 'DELETE', path }), ANSWER_MS))
-      .then(() => {})
+      .then(() => undefined)
       .catch((error: unknown) => {
         if (!isStatus(error, 404, 409)) {
           logger.warn(
