@@ -3,9 +3,12 @@ import { join, resolve } from 'node:path'
 import { distance } from 'fastest-levenshtein'
 import { z } from 'zod'
 import { allowances } from './core/policy.ts'
-import { parseBytes, parseDuration } from './core/units.ts'
+import { MAX_DURATION_MS, parseBytes, parseDuration } from './core/units.ts'
 
-const duration = setting('a duration such as 30s or 1m30s', parseDuration)
+const duration = setting('a duration such as 30s or 1m30s', parseDuration).refine(
+  (value) => value <= MAX_DURATION_MS,
+  'must be at most 24d',
+)
 const bytes = setting('a size such as 512m or 1g', parseBytes)
 const path = z
   .string()

@@ -33,6 +33,8 @@ describe('settings', () => {
     ['ONESHOT_PORT', 'http', /^ONESHOT_PORT must be a whole number/],
     ['ONESHOT_PORT', '65536', /^ONESHOT_PORT must be a whole number from 0 to 65535/],
     ['ONESHOT_TIMEOUT', '60', /^ONESHOT_TIMEOUT must be a duration such as 30s/],
+    ['ONESHOT_MAX_TIMEOUT', '25d', /^ONESHOT_MAX_TIMEOUT must be at most 24d/],
+    ['ONESHOT_SWEEP_INTERVAL', '2147483648ms', /^ONESHOT_SWEEP_INTERVAL must be at most 24d/],
     ['ONESHOT_MEMORY', 'much', /^ONESHOT_MEMORY must be a size such as 512m/],
     ['ONESHOT_BACKEND', 'kubernetes', /^ONESHOT_BACKEND must be container/],
     ['ONESHOT_LOG_LEVEL', 'loud', /^ONESHOT_LOG_LEVEL /],

@@ -10,6 +10,9 @@ const msPerUnit: Readonly<Record<string, number>> = {
   w: 604_800_000,
 }
 
+/** Beyond some 24.8 days timers end at once. */
+export const MAX_DURATION_MS = 24 * 86_400_000
+
 /** Compose's durations, such as `1m30s` or `500ms`, in whole milliseconds. Undefined for anything else. */
 export function parseDuration(text: string): number | undefined {
   if (text === '0') return 0

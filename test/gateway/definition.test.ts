@@ -493,6 +493,8 @@ test.each<[string, string]>([
     'secrets: [{ source: a, mode: 440 }]',
     'secrets.0.mode: expected permission bits in octal, such as 0444, got 440',
   ],
+  ['stop_grace_period: 25d', 'stop_grace_period: expected at most 24d'],
+  ['timeout: 2147483648ms', 'timeout: expected at most 24d'],
   ['devices: [fuse]', 'devices.0: expected an absolute path'],
   ['devices: ["a:b:c:d"]', 'devices.0: expected SOURCE:TARGET:PERMISSIONS'],
   ['devices: [{ source: ../dev/vda, target: /dev/x }]', 'devices.0: expected an absolute path'],

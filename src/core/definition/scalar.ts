@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { describeKind, oneOf, recordOf, refuse, scalar } from './shape.ts'
 import { splitWords } from '../shell-words.ts'
-import { parseBytes, parseDuration } from '../units.ts'
+import { MAX_DURATION_MS, parseBytes, parseDuration } from '../units.ts'
 
 /** Numbers are taken for text where Compose's text often looks like one, such as `user: 1000`. */
 export const text = scalar('a text', (value) => {
@@ -42,10 +42,13 @@ export function bytes(minimum = 0, hint = '') {
   })
 }
 
-export const duration = scalar('a duration such as 500ms, 30s or 1m30s', (value) => {
+const anyDuration = scalar('a duration such as 500ms, 30s or 1m30s', (value) => {
   if (value === 0) return 0
   return typeof value === 'string' ? parseDuration(value) : undefined
 })
+export const duration = anyDuration.transform((value, context) =>
+  value <= MAX_DURATION_MS ? value : refuse(context, 'expected at most 24d'),
+)
 
 /** A number without a leading 0 could be meant as decimal, and would then mean something else. */
 export const mode = scalar('permission bits in octal, such as 0444', (value) =>
