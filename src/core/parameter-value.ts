@@ -77,10 +77,7 @@ function check(schema: ValueSchema, value: unknown, path: Path, report: Report):
     return value
   }
   if (schema.enum && !schema.enum.includes(value)) {
-    report(
-      path,
-      `expected one of ${schema.enum.map((choice) => JSON.stringify(choice)).join(', ')}`,
-    )
+    report(path, `expected one of ${listChoices(schema.enum)}`)
   }
   if (schema.const !== undefined && schema.const !== value) {
     report(path, `expected ${JSON.stringify(schema.const)}`)
@@ -89,6 +86,14 @@ function check(schema: ValueSchema, value: unknown, path: Path, report: Report):
   if (typeof value === 'number') checkNumber(schema, value, path, report)
   if (Array.isArray(value)) return checkItems(schema, value, path, report)
   return isMap(value) ? checkProperties(schema, value, path, report) : value
+}
+
+/** The most choices that one problem lists: there may be as many problems as values. */
+const MAX_LISTED = 20
+
+function listChoices(choices: readonly unknown[]): string {
+  const listed = choices.slice(0, MAX_LISTED).map((choice) => JSON.stringify(choice))
+  return [...listed, ...(choices.length > MAX_LISTED ? ['…'] : [])].join(', ')
 }
 
 function checkText(schema: ValueSchema, value: string, path: Path, report: Report): void {

@@ -16,6 +16,13 @@ type Values = Readonly<Record<string, ParameterValue>>
 export const MAX_VARIABLE_BYTES = 100 * 1024
 const MAX_PARAMETERS_BYTES = 1024 * 1024
 const MAX_DEPTH = 64
+/** `execve` takes no more for one argument or variable, its end included, whatever the stack's limit is. */
+const MAX_WORD_BYTES = 128 * 1024 - 1
+/** And for all together a quarter of the stack, commonly 8 MiB: some of it is left to what the image brings. */
+const MAX_WORDS_BYTES = 1792 * 1024
+/** The most violations that are told of one call, and the longest key that is told in full. */
+const MAX_TOLD = 20
+const MAX_KEY = 100
 
 export interface ParameterInput {
   readonly query?: URLSearchParams
@@ -25,7 +32,7 @@ export interface ParameterInput {
 
 /**
  * The values of a call, its defaults filled in. Throws `parameters_invalid` with a violation for each parameter that is
- * unknown, missing or wrong, its pointer `#/name`. In a query a list is written by repetition and an object as JSON.
+ * unknown, missing or wrong, its pointer `#/name`; of many, the first. In a query a list is written by repetition and an object as JSON.
  */
 export function parseParameters(schemas: Schemas, input: ParameterInput): Values {
   const violations: Violation[] = []
@@ -46,9 +53,12 @@ export function parseParameters(schemas: Schemas, input: ParameterInput): Values
   }
   if (violations.length === 0) checkTotal(values, violations)
   if (violations.length > 0) {
-    const reasons = violations.map(({ pointer: at, detail }) => `${at} ${detail}`).join('; ')
+    const told = violations.slice(0, MAX_TOLD)
+    const more = violations.length - told.length
+    if (more > 0) told.push({ pointer: '#', detail: `and ${more} more mistakes` })
+    const reasons = told.map(({ pointer: at, detail }) => `${at} ${detail}`).join('; ')
     throw new OneshotError('parameters_invalid', `Correct the parameters: ${reasons}.`, {
-      violations,
+      violations: told,
     })
   }
   return Object.fromEntries(values)
@@ -59,7 +69,10 @@ export function toEnvironment(values: Values): Record<string, string> {
   return Object.fromEntries(Object.entries(values).map(([name, value]) => [name, toText(value)]))
 }
 
-/** What runs, for every engine: parameters put where `${{ name }}` stands, each within its one argument or variable. */
+/**
+ * What runs, for every engine: parameters put where `${{ name }}` stands, each within its one argument or variable.
+ * Throws `parameters_invalid` if the result is longer than what a program can be started with.
+ */
 export function resolve(
   spec: FunctionSpec,
   values: Values,
@@ -78,17 +91,43 @@ export function resolve(
     })
   const { command, entrypoint, environment } = spec.container
   const variables = Object.entries(environment).map(([key, value]) => [key, fill(value)] as const)
-  return {
+  const resolved = {
     ...(command && { command: command.map(fill) }),
     ...(entrypoint && { entrypoint: entrypoint.map(fill) }),
     environment: { ...Object.fromEntries(variables), ...parameters },
   }
+  checkLengths(resolved)
+  return resolved
+}
+
+function checkLengths({ command = [], entrypoint = [], environment }: ReturnType<typeof resolve>) {
+  const assignments = Object.entries(environment).map(([name, value]) => `${name}=${value}`)
+  let total = 0
+  for (const word of [...entrypoint, ...command, ...assignments]) {
+    const bytes = byteLength(word)
+    // Each takes its end and a pointer as well.
+    total += bytes + 9
+    if (bytes > MAX_WORD_BYTES) tooLong('an argument or variable longer than 128 KiB')
+  }
+  if (total > MAX_WORDS_BYTES) tooLong('a command and an environment longer than 1.75 MiB together')
+}
+
+function tooLong(what: string): never {
+  const detail = `make ${what}: send what is long as the body`
+  throw new OneshotError('parameters_invalid', `The parameters ${detail}.`, {
+    violations: [{ pointer: '#', detail }],
+  })
 }
 
 function gather(schemas: Schemas, { query, json }: ParameterInput, violations: Violation[]) {
   const given = new Map<string, ParameterValue>()
+  let hint = knownNames(schemas)
+  const refuseUnknown = (name: string) => {
+    violations.push({ pointer: pointer([name]), detail: `there is no such parameter${hint}` })
+    hint = ''
+  }
   for (const name of new Set(query?.keys())) {
-    if (!Object.hasOwn(schemas, name)) violations.push(unknown(name, schemas))
+    if (!Object.hasOwn(schemas, name)) refuseUnknown(name)
     else given.set(name, fromQuery(schemas[name]!, query!.getAll(name)))
   }
   if (json === undefined) return given
@@ -97,7 +136,7 @@ function gather(schemas: Schemas, { query, json }: ParameterInput, violations: V
     return given
   }
   for (const [name, value] of Object.entries(json)) {
-    if (!Object.hasOwn(schemas, name)) violations.push(unknown(name, schemas))
+    if (!Object.hasOwn(schemas, name)) refuseUnknown(name)
     else if (given.delete(name)) {
       const detail = 'is given twice, in the query and in the body: leave one out'
       violations.push({ pointer: pointer([name]), detail })
@@ -178,11 +217,11 @@ function fromJson(text: string): ParameterValue {
   }
 }
 
-function unknown(name: string, schemas: Schemas): Violation {
+function knownNames(schemas: Schemas): string {
   const names = Object.keys(schemas)
-  const known =
-    names.length > 0 ? `those of this function are ${names.join(', ')}` : 'this function has none'
-  return { pointer: pointer([name]), detail: `there is no such parameter: ${known}` }
+  return names.length > 0
+    ? `: those of this function are ${names.join(', ')}`
+    : ': this function has none'
 }
 
 function isDeeper(value: ParameterValue, levels: number): boolean {
@@ -195,8 +234,13 @@ function toText(value: ParameterValue): string {
 }
 
 function pointer(path: readonly (string | number)[]): string {
-  const tokens = path.map((key) => String(key).replaceAll('~', '~0').replaceAll('/', '~1'))
+  const keys = path.map((key) => cut(String(key)))
+  const tokens = keys.map((key) => key.replaceAll('~', '~0').replaceAll('/', '~1'))
   return `#/${tokens.map((token) => encodeURIComponent(token.toWellFormed())).join('/')}`
+}
+
+function cut(key: string): string {
+  return key.length <= MAX_KEY ? key : `${key.slice(0, MAX_KEY)}…`
 }
 
 function byteLength(text: string): number {

@@ -34,7 +34,7 @@ export interface Running {
   /** Stops it, in whatever state it is. The first reason wins; after the end it has no effect. */
   stop(reason: StopReason): void
   /**
-   * How it ended. Rejects with `queue_full`, `shutting_down` or `engine_unreachable`: then the command has not started.
+   * How it ended. Rejects with `parameters_invalid`, `queue_full`, `shutting_down` or `engine_unreachable`: then the command has not started.
    * After that nothing is written to the call's sinks any more.
    */
   readonly end: Promise<Settled>
@@ -83,6 +83,8 @@ export function createInvoker(deps: InvokerDeps): Invoker {
         },
       )
     }
+    // Before it waits: what can't be run is refused at once.
+    const task = toTask(spec, invocation)
     let release: () => void
     try {
       release = await admission.acquire(spec.name, spec.concurrency, stop)
@@ -92,7 +94,7 @@ export function createInvoker(deps: InvokerDeps): Invoker {
     }
     try {
       const taken = running(invocation, clock())
-      const ended = settled(taken, await engine.run(toTask(spec, taken), io, stop))
+      const ended = settled(taken, await engine.run(task, io, stop))
       const { id, functionName, state, outcome } = ended
       logger.info({ invocation: id, function: functionName, state, ...outcome }, 'invocation ended')
       return ended

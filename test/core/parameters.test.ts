@@ -129,6 +129,25 @@ test('names that JavaScript objects have by birth are names like any other', () 
   expect({}).not.toHaveProperty('polluted')
 })
 
+test('of many violations the first are told, with short keys, and the known names once', () => {
+  const entries = Array.from({ length: 100_000 }, (_, index) => [`k${index}${'x'.repeat(200)}`, 1])
+  const begin = performance.now()
+  const violations = violationsOf({ json: Object.fromEntries(entries) })
+  expect(performance.now() - begin).toBeLessThan(3_000)
+  const text = JSON.stringify(violations)
+  expect(text.length).toBeLessThan(5_000)
+  expect(text.split('url, depth')).toHaveLength(2)
+  expect(Object.keys(violations)).toHaveLength(21)
+  // Each unknown key, and the one that is required.
+  expect(violations['#']).toBe('and 99981 more mistakes')
+})
+
+test('of many choices the first are told', () => {
+  const choices = Array.from({ length: 1_000 }, (_, index) => `choice ${index}`)
+  const declared: Schemas = { it: { type: 'string', enum: choices } }
+  expect(String(violationsOf({ json: { it: 'x' } }, declared)['#/it']).length).toBeLessThan(400)
+})
+
 test('names are escaped in pointers', () => {
   expect(Object.keys(violationsOf({ json: { url, 'a/b~c d': 1 } }))).toEqual(['#/a~1b~0c%20d'])
 })
@@ -274,6 +293,34 @@ test('parameters stand where ${{ name }} stood, and in the environment', () => {
 
 test('a placeholder without a value is refused before anything runs', () => {
   expect(() => resolve(spec({ command: [placeholder('who')] }), {})).toThrow(/who has no value/)
+})
+
+const KIB = 1024
+const twice = placeholder('a') + placeholder('a')
+
+test.each<[string, Partial<ContainerSpec>, object]>([
+  ['an argument', { command: ['echo', twice] }, { a: 'x'.repeat(64 * KIB) }],
+  ["an entrypoint's argument", { entrypoint: [twice] }, { a: 'x'.repeat(64 * KIB) }],
+  ['a variable', { environment: { V: twice } }, { a: 'é'.repeat(32 * KIB) }],
+  [
+    'all of it together',
+    { command: Array.from({ length: 18 }, () => placeholder('a')) },
+    { a: 'x'.repeat(100 * KIB - 2) },
+  ],
+])('%s that is too long to start a program with is refused', (_, container, values) => {
+  expect(() => resolve(spec(container), { ...values })).toThrow(
+    expect.objectContaining({ code: 'parameters_invalid', violations: [expect.anything()] }),
+  )
+})
+
+test('what a program can just be started with is taken', () => {
+  const container = {
+    command: [twice + 'x'],
+    environment: { V: twice },
+  }
+  const { command, environment } = resolve(spec(container), { a: 'x'.repeat(64 * KIB - 2) })
+  expect(command?.[0]).toHaveLength(128 * KIB - 3)
+  expect(environment['V']).toHaveLength(128 * KIB - 4)
 })
 
 test('no value changes the number of words, and none is looked at again', () => {

@@ -105,6 +105,17 @@ describe('a call', () => {
     expect(admission.counts()).toEqual({ running: 0, waiting: 0 })
   })
 
+  test('whose command would be too long is refused at once, although others wait', async () => {
+    const { invoke, next, admission } = setUp(1)
+    void invoke()
+    await next()
+    const call = invoke({
+      container: functionSpec({ container: { command: ['x'.repeat(200_000)] } }).container,
+    })
+    await expect(call.end).rejects.toMatchObject({ code: 'parameters_invalid' })
+    expect(admission.counts()).toEqual({ running: 1, waiting: 0 })
+  })
+
   test('is live until it has ended', async () => {
     const { invoke, next, invoker } = setUp()
     const call = invoke()
