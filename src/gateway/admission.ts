@@ -39,9 +39,11 @@ export function createAdmission({ concurrency, queueLength }: AdmissionOptions):
   ): Promise<() => void> {
     if (signal.aborted) return Promise.reject(signal.reason)
     const lane = lanes.get(key) ?? { running: 0, limit: Infinity, waiting: new Set() }
-    // A changed definition's new limit holds from its next call on.
+    // A changed definition's new limit holds from its next call on, for those that wait as well.
+    const isRaised = lane.limit < (limit ?? Infinity)
     lane.limit = limit ?? Infinity
     lanes.set(key, lane)
+    if (isRaised) while (admitNext());
     if (lane.waiting.size === 0 && hasRoom(lane)) return Promise.resolve(take(key, lane))
     if (waiting >= queueLength) {
       drop(key, lane)

@@ -97,4 +97,14 @@ describe('admission', () => {
     await leave('a1')
     expect(order).toEqual(['a1', 'a2', 'a3', 'a4'])
   })
+
+  test('lets those that wait in as soon as a call tells of a raised bound', async () => {
+    const { admission, order, enter } = createRace(10)
+    await enter('a1', 1)
+    const waiting = [enter('a2', 1), enter('a3', 1)]
+    const last = enter('a4', 4)
+    await Promise.all([...waiting, last])
+    expect(order).toEqual(['a1', 'a2', 'a3', 'a4'])
+    expect(admission.counts()).toEqual({ running: 4, waiting: 0 })
+  })
 })
