@@ -7,7 +7,7 @@ import type { Config } from './config.ts'
 import { OneshotError } from './core/error.ts'
 import { createContainerEngine } from './engine/container.ts'
 import { createCredentials } from './engine/credentials.ts'
-import { connectAfresh, connectDocker, findSocketPath } from './engine/docker.ts'
+import { connectDocker, findSocketPath } from './engine/docker.ts'
 import { createFiles } from './engine/files.ts'
 import { createImages } from './engine/image.ts'
 import { withinMs } from './engine/stop.ts'
@@ -51,7 +51,6 @@ async function main(config: Config): Promise<void> {
   const files = createFiles({ docker, ...config })
   const engine = createContainerEngine({
     docker,
-    freshDocker: connectAfresh(docker),
     gatewayId: store.gatewayId,
     images,
     files,
