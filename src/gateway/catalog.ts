@@ -71,7 +71,8 @@ interface Known {
   readonly settings: DefinitionSettings
 }
 
-const NAME = /^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/
+/** What a function may be called. */
+export const FUNCTION_NAME = /^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/
 const DEBOUNCE_MS = 50
 /** A file that changed this lately may change again without its time or size telling: it is read once more. */
 const SETTLING_MS = 2_000
@@ -164,7 +165,7 @@ export function createCatalog({
       envFiles: [],
     })
     if (second !== undefined) return broken(`${second} has the same name: remove one of them`)
-    if (!NAME.test(name)) {
+    if (!FUNCTION_NAME.test(name)) {
       return broken('expected a name of a-z, 0-9 and -, at most 63 characters: rename the file')
     }
     const path = join(folder, file)
@@ -179,14 +180,14 @@ export function createCatalog({
   }
 
   function find(name: string): CatalogEntry | undefined {
-    return NAME.test(name) ? known.get(name)?.entry : undefined
+    return FUNCTION_NAME.test(name) ? known.get(name)?.entry : undefined
   }
 
   function getEntry(name: string): CatalogEntry {
     const entry = find(name)
     if (entry) return entry
-    const names = [...known.keys()].filter((each) => NAME.test(each))
-    const near = NAME.test(name) && names.length > 0 ? closest(name, names) : undefined
+    const names = [...known.keys()].filter((each) => FUNCTION_NAME.test(each))
+    const near = FUNCTION_NAME.test(name) && names.length > 0 ? closest(name, names) : undefined
     const hint = near && distance(name, near) <= 2 ? `did you mean ${near}? ` : ''
     const detail = `There is no such function: ${hint}GET /functions lists them.`
     throw new OneshotError('function_not_found', detail)

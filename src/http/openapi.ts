@@ -1,6 +1,7 @@
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import { createRoute, z } from '@hono/zod-openapi'
 import { Envelope } from '../core/envelope.ts'
+import { FUNCTION_NAME } from '../gateway/catalog.ts'
 import type { Env } from './app.ts'
 import { Problem } from './errors.ts'
 
@@ -14,7 +15,12 @@ export const CallId = z
   .meta({ description: 'Comes back in the answer; one that does not fit is replaced by ours' })
 
 const name = z.object({
-  name: z.string().meta({ param: { name: 'name', in: 'path' }, example: 'hello' }),
+  // Not checked here: another name is that of no function, hence 404 and not 400.
+  name: z.string().meta({
+    param: { name: 'name', in: 'path' },
+    pattern: FUNCTION_NAME.source,
+    example: 'hello',
+  }),
 })
 
 /** Of one function, for a list. */

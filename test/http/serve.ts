@@ -30,11 +30,12 @@ export async function serve(
   const newId = () => crypto.randomUUID()
   const admission = createAdmission({ concurrency, queueLength })
   const invoker = createInvoker({ engine, admission, newId, clock, node: 'here', logger })
+  const getEntry = (name: string): never => {
+    throw new OneshotError('function_not_found', `There is no function ${name}.`)
+  }
   const catalog = {
-    get(name: string) {
-      if (name === spec.name) return spec
-      throw new OneshotError('function_not_found', `There is no function ${name}.`)
-    },
+    get: (name: string) => (name === spec.name ? spec : getEntry(name)),
+    getEntry,
     list: () => [],
   } as unknown as Catalog
   const app = createApp({
