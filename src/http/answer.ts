@@ -23,6 +23,8 @@ export interface AnswerContext {
   readonly outgoing: ServerResponse
   readonly spec: FunctionSpec
   readonly engine: Envelope['engine']
+  /** Tells a client that waits with its body to send it: after the answer's head it would not send it any more. */
+  readonly askForBody: () => void
 }
 
 export const EXIT_CODE = 'X-Oneshot-Exit-Code'

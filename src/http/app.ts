@@ -16,7 +16,7 @@ import { checkTarget } from './target.ts'
 
 export interface Env {
   Bindings: HttpBindings & {
-    /** Tells a client that waits with its body to send it. */
+    /** Tells a client that waits with its body to send it, unless that has been told. */
     readonly askForBody: () => void
     /** Why the request is not to be looked at. */
     readonly refusal?: Error

@@ -17,7 +17,7 @@ const HEADERS = {
 }
 
 /** Lines as they come, as server-sent events, then `end` with the envelope, or `error` with the problem. */
-export function createEventAnswer({ outgoing, spec, engine }: AnswerContext): Answer {
+export function createEventAnswer({ outgoing, spec, engine, askForBody }: AnswerContext): Answer {
   const stdout = createEventStream('stdout', spec.limits.outputBytes)
   const stderr = createEventStream('stderr', spec.limits.outputBytes)
   const keepAlive = setInterval(() => {
@@ -26,6 +26,7 @@ export function createEventAnswer({ outgoing, spec, engine }: AnswerContext): An
   }, KEEP_ALIVE_MS)
 
   function start(): void {
+    askForBody()
     writeHead(outgoing, 200, { ...HEADERS, ...toTrailerHeader(outgoing), [STATE]: 'running' })
     outgoing.flushHeaders()
   }

@@ -49,7 +49,7 @@ export function mountFunction(
     }
     const deadlineAt = receivedAt + spec.timeoutMs
     const input = await readInput({ incoming, askForBody, spec, deadlineAt, onTooLarge }, readBody)
-    const answer = createAnswer(form, { outgoing, spec, engine })
+    const answer = createAnswer(form, { outgoing, spec, engine, askForBody })
     const { stdout, stderr, started } = answer
     const io = { stdin: input.stdin, stdout, stderr, ...(started && { started }) }
     running = invoker.invoke({ spec, parameters: input.parameters, io, receivedAt })

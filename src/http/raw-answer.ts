@@ -10,7 +10,10 @@ const HELD_BYTES = 64 * 1024
  * stdout as the body. A longer one streams: its head says 200 before the end is known, so the exit code follows in a
  * trailer, and a failure breaks the connection off, so that no client takes half an answer for a whole one.
  */
-export function createRawAnswer({ outgoing }: AnswerContext, contentType: string): Answer {
+export function createRawAnswer(
+  { outgoing, askForBody }: AnswerContext,
+  contentType: string,
+): Answer {
   const held = Buffer.allocUnsafeSlow(HELD_BYTES)
   let heldBytes = 0
   let streaming = false
@@ -23,6 +26,7 @@ export function createRawAnswer({ outgoing }: AnswerContext, contentType: string
       return undefined
     }
     streaming = true
+    askForBody()
     writeHead(outgoing, 200, {
       'Content-Type': contentType,
       [STATE]: 'running',

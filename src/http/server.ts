@@ -30,7 +30,12 @@ export async function listen(app: OpenAPIHono<Env>, host: string, port: number):
   })
   // Left to the handler that wants the body: a call that is refused spares the client from sending it.
   server.on('checkContinue', (incoming: IncomingMessage, outgoing: ServerResponse) => {
-    answer(app, incoming, outgoing, { askForBody: () => outgoing.writeContinue() })
+    let isAsked = false
+    const askForBody = () => {
+      if (!isAsked) outgoing.writeContinue()
+      isAsked = true
+    }
+    answer(app, incoming, outgoing, { askForBody })
   })
   server.on('checkExpectation', (incoming: IncomingMessage, outgoing: ServerResponse) => {
     const detail = 'Only "Expect: 100-continue" can be met: leave the header out.'

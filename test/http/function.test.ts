@@ -346,6 +346,29 @@ describe('a request', () => {
     expect((await sent.response).statusCode).toBe(200)
   })
 
+  test.each(['text/event-stream', 'application/octet-stream'])(
+    'is asked for its body before an answer in %s begins, after which it would be kept',
+    async (accept) => {
+      const { url, next } = await serve()
+      const sent = send(`${url}/function/test`, {
+        Accept: accept,
+        Expect: '100-continue',
+        'Transfer-Encoding': 'chunked',
+      })
+      const { io, end } = await next()
+      io.started?.()
+      void io.stdout(Buffer.alloc(100_000, 'x'))
+      await sent.continued
+      const input = text(io.stdin as never)
+      sent.write('x')
+      sent.end()
+      expect(await input).toBe('x')
+      const answer = text(await sent.response)
+      end(exited(0))
+      expect(await answer).not.toContain('HTTP/1.1')
+    },
+  )
+
   test('that is refused is not asked for its body', async () => {
     const { url } = await serve()
     const sent = send(`${url}/function/nosuch`, {
