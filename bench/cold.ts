@@ -12,7 +12,7 @@ import { meanRate, median, quantile, shuffled } from './statistics.ts'
 import type { Target } from './table.ts'
 import { report, toTable } from './table.ts'
 
-const WARM_UPS = 3
+const WARM_UPS = 10
 /** How many calls a batch has for each in flight: enough for the start and the end of a batch to count little. */
 const CALLS_PER_FLIGHT = 4
 
