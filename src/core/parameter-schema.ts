@@ -10,6 +10,7 @@ import {
   scalar,
 } from './definition/shape.ts'
 import type { ValueSchema, ValueType } from './parameter-value.ts'
+import { compilePattern } from './pattern.ts'
 import { checkValue, formats, requiredOf, types } from './parameter-value.ts'
 
 /** What a call may give for one parameter; see `ValueSchema`. */
@@ -24,14 +25,11 @@ const bound = scalar('a number', (value) => (typeof value === 'number' ? value :
 const step = scalar('a number above 0', (value) =>
   typeof value === 'number' && value > 0 ? value : undefined,
 )
-const pattern = scalar('a regular expression of at most 1000 characters', (value) => {
-  if (typeof value !== 'string' || value.length > 1000) return undefined
-  try {
-    return new RegExp(value, 'u').source
-  } catch {
-    return undefined
-  }
-})
+const pattern = scalar(
+  'a regular expression of at most 1000 characters, without back references and looking around',
+  (value) =>
+    typeof value === 'string' && value.length <= 1000 && compilePattern(value) ? value : undefined,
+)
 const plain = scalar('a text, a number, true or false', (value) =>
   typeof value === 'object' ? undefined : value,
 )

@@ -1,5 +1,7 @@
 import * as z from 'zod'
 import { isMap } from './definition/shape.ts'
+import type { Pattern } from './pattern.ts'
+import { compilePattern } from './pattern.ts'
 
 export const types = ['string', 'number', 'integer', 'boolean', 'array', 'object'] as const
 export type ValueType = (typeof types)[number]
@@ -102,12 +104,21 @@ function checkText(schema: ValueSchema, value: string, path: Path, report: Repor
   const length = Array.from(value).length
   if (length < minLength) report(path, `expected at least ${minLength} characters`)
   if (length > maxLength) report(path, `expected at most ${maxLength} characters`)
-  if (pattern !== undefined && !new RegExp(pattern, 'u').test(value)) {
+  if (pattern !== undefined && !compiled(schema)?.matches(value)) {
     report(path, `expected a text that matches ${pattern}`)
   }
   if (format !== undefined && !formats[format]!.safeParse(value).success) {
     report(path, `expected a text of format ${format}`)
   }
+}
+
+const patterns = new WeakMap<ValueSchema, Pattern>()
+
+/** Once a schema: compiling takes longer than most matches. */
+function compiled(schema: ValueSchema): Pattern | undefined {
+  const known = patterns.get(schema) ?? compilePattern(schema.pattern!)
+  if (known) patterns.set(schema, known)
+  return known
 }
 
 function checkNumber(schema: ValueSchema, value: number, path: Path, report: Report): void {
