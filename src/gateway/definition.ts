@@ -76,7 +76,19 @@ export async function readDefinition(
   const engine = { sockets: settings.dockerSocketPaths, folders: settings.engineFolders }
   const breaches = checkPolicy(spec, settings.allowed, engine)
   if (breaches.length > 0) return refused(breaches, env.files)
-  return { spec, source, warnings, envFiles: env.files }
+  return { spec, source, warnings: [...warnings, ...unusedKeys(spec)], envFiles: env.files }
+}
+
+/** What is said to a scheduler, where there may be none. */
+function unusedKeys({ container: { placement, reservations } }: FunctionSpec): string[] {
+  const { constraints, spreadOver, maxReplicasPerNode } = placement
+  const isPlaced = constraints.length + spreadOver.length > 0 || maxReplicasPerNode !== undefined
+  const keys = [
+    isPlaced && 'deploy.placement',
+    reservations.cpus !== undefined && 'deploy.resources.reservations.cpus',
+    reservations.genericResources.length > 0 && 'deploy.resources.reservations.generic_resources',
+  ].filter((key) => key !== false)
+  return keys.map((key) => `${key}: only a swarm schedules by it; a single engine does not.`)
 }
 
 /** The name that a file gives its function. */

@@ -703,3 +703,18 @@ test('a nesting deeper than any definition needs is refused before it is looked 
   const few = `${'{type: array, items: '.repeat(20)}{type: string}${'}'.repeat(20)}`
   expect(await problemsOf(`parameters: { a: ${few} }`)).toEqual([])
 })
+
+test.each([
+  ['deploy.placement', 'placement: { constraints: [node.role == worker] }'],
+  ['deploy.placement', 'placement: { preferences: [{ spread: node.labels.zone }] }'],
+  ['deploy.placement', 'placement: { max_replicas_per_node: 1 }'],
+  ['deploy.resources.reservations.cpus', 'resources: { reservations: { cpus: 1 } }'],
+  [
+    'deploy.resources.reservations.generic_resources',
+    'resources: { reservations: { generic_resources: [{ discrete_resource_spec: { kind: a, value: 1 } }] } }',
+  ],
+])('%s is taken with a warning that only a swarm looks at it', async (key, text) => {
+  expect(await read(`image: i\ndeploy: { ${text} }`)).toMatchObject({
+    warnings: [`${key}: only a swarm schedules by it; a single engine does not.`],
+  })
+})
