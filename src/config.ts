@@ -10,6 +10,7 @@ const duration = setting('a duration such as 30s or 1m30s', parseDuration).refin
   'must be at most 24d',
 )
 const bytes = setting('a size such as 512m or 1g', parseBytes)
+const size = setting('a size such as 256m, or 0', parseBytes, 0)
 const path = z
   .string()
   .min(1)
@@ -20,6 +21,9 @@ const count = (min: number, max: number) =>
     .regex(/^\d+$/, `must be a whole number from ${min} to ${max}`)
     .transform(Number)
     .refine((value) => value >= min && value <= max, `must be a whole number from ${min} to ${max}`)
+
+/** What an armed container costs the engine: its shim, above all. */
+const ARMED_BYTES = 8 * 1024 ** 2
 
 const Allowance = z.enum(allowances)
 const allowed = z.string().transform((value, context) => {
@@ -79,6 +83,12 @@ export const Settings = z.object({
   ONESHOT_SHUTDOWN_TIMEOUT: duration
     .prefault('30s')
     .describe('How long running calls may go on after SIGTERM before they are stopped'),
+  ONESHOT_WARM_MEMORY: size
+    .prefault('256m')
+    .describe('What armed containers may cost the engine, at 8m each; 0 arms none'),
+  ONESHOT_NAMESPACES: count(0, 1000)
+    .prefault('16')
+    .describe('The most network namespaces made ahead for network_mode none; 0 makes none'),
   ONESHOT_SWEEP_INTERVAL: duration.prefault('30s').describe('How often leftovers are looked for'),
 })
 
@@ -133,6 +143,8 @@ function toConfig(
     secretsFolder: settings.ONESHOT_SECRETS,
     configsFolder: settings.ONESHOT_CONFIGS,
     shutdownMs: settings.ONESHOT_SHUTDOWN_TIMEOUT,
+    maxArmed: Math.floor(settings.ONESHOT_WARM_MEMORY / ARMED_BYTES),
+    maxNamespaces: settings.ONESHOT_NAMESPACES,
     sweepIntervalMs: settings.ONESHOT_SWEEP_INTERVAL,
     /** Docker's own, which its command line uses too. */
     dockerConfigFile: join(env['DOCKER_CONFIG'] ?? join(homedir(), '.docker'), 'config.json'),
@@ -141,10 +153,10 @@ function toConfig(
   }
 }
 
-function setting(expected: string, parse: (text: string) => number | undefined) {
+function setting(expected: string, parse: (text: string) => number | undefined, least = 1) {
   return z.string().transform((text, context) => {
     const value = parse(text)
-    if (value !== undefined && value > 0) return value
+    if (value !== undefined && value >= least) return value
     context.addIssue(`must be ${expected}, not "${text}"`)
     return z.NEVER
   })

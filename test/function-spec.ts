@@ -11,6 +11,7 @@ export function functionSpec(
     parameters: {},
     response: 'envelope',
     body: 'auto',
+    warm: { min: 0, max: 0 },
     limits: { inputBytes: 1024 ** 3, outputBytes: 1024 ** 2, logBytes: 1024 ** 2 },
     ...rest,
     container: {

@@ -37,6 +37,7 @@ export const Envelope = z
       createMs: z.number().optional(),
       startMs: z.number().optional(),
       runMs: z.number().optional(),
+      collectMs: z.number().optional(),
     }),
   })
   .meta({ id: 'Envelope' })

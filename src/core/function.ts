@@ -15,6 +15,16 @@ export interface FunctionSpec {
   /** Where a JSON body goes: `auto` makes it the parameters of a function that declares some; `stdin` never does. */
   readonly body: 'auto' | 'stdin'
   readonly limits: FunctionLimits
+  readonly warm: Warm
+}
+
+/**
+ * How many containers are kept armed: at least `min`, and up to `max` by demand. A `max` of 0: none ever, and calls run
+ * without a gate; Infinity: as many as the budget has room for.
+ */
+export interface Warm {
+  readonly min: number
+  readonly max: number
 }
 
 export interface FunctionLimits {

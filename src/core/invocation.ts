@@ -1,4 +1,4 @@
-import type { Outcome, TaskResult, Timings } from './outcome.ts'
+import type { Outcome, Start, TaskResult, Timings } from './outcome.ts'
 import { toOutcome } from './outcome.ts'
 import type { ParameterValue } from './parameters.ts'
 
@@ -22,11 +22,13 @@ export interface Invocation {
   readonly finishedAt?: number
   readonly outcome?: Outcome
   readonly node?: string
+  readonly start?: Start
   readonly timings: Timings
 }
 
 /** An invocation that has come to its end. */
-export type Settled = Invocation & Required<Pick<Invocation, 'finishedAt' | 'outcome' | 'node'>>
+export type Settled = Invocation &
+  Required<Pick<Invocation, 'finishedAt' | 'outcome' | 'node' | 'start'>>
 
 export function queued(
   id: string,
@@ -52,6 +54,7 @@ export function settled(invocation: Invocation, result: TaskResult): Settled {
     finishedAt: result.finishedAt,
     outcome,
     node: result.node,
+    start: result.start,
     timings: { ...invocation.timings, ...result.timings },
   }
 }

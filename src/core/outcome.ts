@@ -1,5 +1,8 @@
 import type { ErrorCode } from './error.ts'
 
+/** 128 + SIGKILL */
+const KILLED = 137
+
 export type Reason = 'exited' | 'timed_out' | 'cancelled' | 'oom_killed' | 'not_started' | 'lost'
 
 /** Why we stop a task that has not ended by itself. Given to `Engine.run` as its signal's reason. */
@@ -17,12 +20,18 @@ export interface Timings {
   readonly createMs?: number
   readonly startMs?: number
   readonly runMs?: number
+  /** From the command's end to that of its output and of its report. */
+  readonly collectMs?: number
 }
+
+export type Start = 'armed' | 'cold'
 
 /** What an engine reports back. */
 export type TaskResult = TaskEnd & {
   /** The host that ran it. */
   readonly node: string
+  /** In a container that was ready for it, or in one that had to be made. */
+  readonly start: Start
   /** Milliseconds since the epoch; absent if the command never started. */
   readonly startedAt?: number
   readonly finishedAt: number
@@ -49,7 +58,7 @@ export function toOutcome(end: TaskEnd): Outcome {
   switch (end.kind) {
     case 'exited':
       // An OOM kill of some child that the command survived is the command's own business.
-      return end.oomKilled && end.exitCode !== 0
+      return end.oomKilled && end.exitCode === KILLED
         ? { reason: 'oom_killed', exitCode: end.exitCode }
         : { reason: 'exited', exitCode: end.exitCode }
     case 'stopped':

@@ -5,10 +5,9 @@ import { resolve } from './parameters.ts'
 /** What an engine is given to run: one container, everything of the call filled in. */
 export interface Task {
   readonly invocationId: string
-  readonly functionName: string
+  /** What was called: the same object for as long as its definition does not change. */
+  readonly spec: FunctionSpec
   readonly container: ContainerSpec
-  /** How much of the output the engine keeps in its own log of the container. */
-  readonly logBytes: number
 }
 
 export interface TaskIo {
@@ -28,7 +27,7 @@ export function toTask(spec: FunctionSpec, invocation: Invocation): Task {
   const { command, entrypoint, environment } = resolve(spec, invocation.parameters)
   return {
     invocationId: invocation.id,
-    functionName: spec.name,
+    spec,
     container: {
       ...spec.container,
       ...(command && { command }),
@@ -39,6 +38,5 @@ export function toTask(spec: FunctionSpec, invocation: Invocation): Task {
         ONESHOT_FUNCTION: spec.name,
       },
     },
-    logBytes: spec.limits.logBytes,
   }
 }

@@ -1,40 +1,70 @@
 import { posix } from 'node:path'
 import type Docker from 'dockerode'
-import type { ContainerSpec, DeviceRequest, NetworkAttachment } from '../core/function.ts'
+import type {
+  ContainerSpec,
+  DeviceRequest,
+  FunctionSpec,
+  NetworkAttachment,
+} from '../core/function.ts'
 import type { BindMount, Mount } from '../core/mount.ts'
-import type { Task } from '../core/task.ts'
+import { placeholdersIn } from '../core/template.ts'
+import { GATE, GATE_PROCESSES } from './gate.ts'
 import { toLabels } from './labels.ts'
+import type { Namespace } from './namespace.ts'
 
-export interface ContainerOptions {
-  readonly gatewayId: string
+/** A container that is to be made. */
+export interface Blueprint {
+  readonly name: string
+  readonly spec: FunctionSpec
+  /** The call's, everything filled in; or, for one that is made ahead of its call, the definition's. */
+  readonly container: ContainerSpec
+  readonly invocationId?: string
   readonly openStdin: boolean
+  /** Its command is held back by the gate. */
+  readonly held: boolean
+  /** A network namespace made ahead. */
+  readonly namespace?: Namespace | undefined
 }
 
 /** The body of `POST /containers/create`. Networks after the first are connected once the container exists. */
 export function toContainerCreateOptions(
-  task: Task,
-  { gatewayId, openStdin }: ContainerOptions,
+  blueprint: Blueprint,
+  gatewayId: string,
 ): Docker.ContainerCreateOptions {
-  const spec = task.container
-  const [network] = spec.networks
+  const { container, openStdin, held, spec, invocationId } = blueprint
+  const [network] = container.networks
+  // What only a call can fill in comes through the gate.
+  const variables = Object.entries(container.environment).filter(
+    ([, value]) => placeholdersIn(value).length === 0,
+  )
+  const command = held
+    ? { Entrypoint: [...GATE], Cmd: [] }
+    : {
+        ...(container.command && { Cmd: [...container.command] }),
+        ...(container.entrypoint && { Entrypoint: [...container.entrypoint] }),
+      }
   return {
-    Image: spec.image,
-    ...(spec.command && { Cmd: [...spec.command] }),
-    ...(spec.entrypoint && { Entrypoint: [...spec.entrypoint] }),
-    Env: Object.entries(spec.environment).map(([name, value]) => `${name}=${value}`),
-    ...(spec.workingDir !== undefined && { WorkingDir: spec.workingDir }),
-    ...(spec.user !== undefined && { User: spec.user }),
-    ...(spec.hostname !== undefined && { Hostname: spec.hostname }),
-    ...(spec.stopSignal !== undefined && { StopSignal: spec.stopSignal }),
-    StopTimeout: Math.ceil(spec.stopGracePeriodMs / 1000),
-    Tty: spec.tty,
+    Image: container.image,
+    ...command,
+    Env: variables.map(([name, value]) => `${name}=${value}`),
+    ...(container.workingDir !== undefined && { WorkingDir: container.workingDir }),
+    ...(container.user !== undefined && { User: container.user }),
+    ...(container.hostname !== undefined && { Hostname: container.hostname }),
+    ...(container.stopSignal !== undefined && { StopSignal: container.stopSignal }),
+    StopTimeout: Math.ceil(container.stopGracePeriodMs / 1000),
+    Tty: container.tty,
     OpenStdin: openStdin,
     StdinOnce: openStdin,
     AttachStdin: openStdin,
     AttachStdout: true,
     AttachStderr: true,
-    Labels: toLabels(task, gatewayId),
-    HostConfig: toHostConfig(spec, task.logBytes),
+    // A probe would be one more process in a container that lives for one call.
+    Healthcheck: { Test: ['NONE'] },
+    Labels: {
+      ...container.labels,
+      ...toLabels({ gatewayId, functionName: spec.name, ...(invocationId && { invocationId }) }),
+    },
+    HostConfig: toHostConfig(blueprint),
     ...(network && {
       NetworkingConfig: { EndpointsConfig: { [network.name]: toEndpoint(network) } },
     }),
@@ -52,15 +82,23 @@ export function toEndpoint({ aliases, ipv4Address, ipv6Address }: NetworkAttachm
   }
 }
 
-function toHostConfig(spec: ContainerSpec, logBytes: number): Docker.HostConfig {
+function toHostConfig({
+  container: spec,
+  spec: {
+    limits: { logBytes },
+  },
+  held,
+  namespace,
+}: Blueprint): Docker.HostConfig {
   const { limits, reservations } = spec
   const binds = spec.mounts.filter(isBindMadeOnDemand)
   const mounts = [
     ...spec.mounts.filter((mount) => !isBindMadeOnDemand(mount)),
     ...fileVolumes(spec),
+    ...(namespace?.mounts ?? []),
   ]
   return {
-    NetworkMode: spec.networkMode ?? spec.networks[0]?.name ?? 'bridge',
+    NetworkMode: namespace?.networkMode ?? spec.networkMode ?? spec.networks[0]?.name ?? 'bridge',
     // Blocking, so that a flood can't fill the daemon's memory; sized, so that it can't fill its disk.
     LogConfig: {
       Type: 'local',
@@ -109,7 +147,8 @@ function toHostConfig(spec: ContainerSpec, logBytes: number): Docker.HostConfig 
       MemorySwap: limits.memoryBytes,
     }),
     ...(reservations.memoryBytes !== undefined && { MemoryReservation: reservations.memoryBytes }),
-    ...(limits.pids !== undefined && { PidsLimit: limits.pids }),
+    // The gate's own processes take no room from the command's.
+    ...(limits.pids !== undefined && { PidsLimit: limits.pids + (held ? GATE_PROCESSES : 0) }),
   }
 }
 

@@ -1,3 +1,4 @@
+import type { FunctionSpec } from '../core/function.ts'
 import type { StopReason, TaskResult } from '../core/outcome.ts'
 import type { Task, TaskIo } from '../core/task.ts'
 
@@ -18,15 +19,35 @@ export interface Engine {
   /** Rejects with `engine_unreachable`. */
   ping(): Promise<EngineInfo>
 
+  /**
+   * Keeps `count` containers of this function ready, each for one call to come, until it is told another number: 0 lets
+   * go of them. Calls come first. Failures are tried again by themselves.
+   */
+  arm(spec: FunctionSpec, count: number): void
+
+  /** How far that has come, for each function that is or was to be kept. */
+  armed(): readonly ArmedState[]
+
+  /** Why calls of this function find no armed container; undefined if they can, as far as is known. */
+  findColdReason(spec: FunctionSpec): string | undefined
+
   /** The digest of a local image, such as `sha256:…`; undefined if it is not there or the engine can't tell. */
   findImageDigest(image: string): Promise<string | undefined>
 
-  /** Waits until all that is to be removed is removed, or found impossible to. */
-  idle(): Promise<void>
+  /** Lets go of what is ready, and waits until all that is to be removed is removed, or found impossible to. */
+  close(): Promise<void>
 }
 
 export interface TaskStop extends AbortSignal {
   readonly reason: StopReason
+}
+
+export interface ArmedState {
+  readonly spec: FunctionSpec
+  readonly target: number
+  readonly ready: number
+  /** How long arming one takes of late, in milliseconds; undefined before the first. */
+  readonly armMs: number | undefined
 }
 
 export interface EngineInfo {

@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
@@ -9,6 +10,8 @@ import type { ContainerSpec, FileReference } from '../core/function.ts'
 export interface Files {
   /** Puts a container's secrets and configs into it, between its creation and its start. */
   copyInto(container: string, spec: ContainerSpec): Promise<void>
+  /** Changes with the files that a container's secrets and configs are. */
+  stamp(spec: ContainerSpec): string
 }
 
 export interface FilesDeps {
@@ -28,6 +31,16 @@ const NAME = /^[a-zA-Z0-9](?:[a-zA-Z0-9._-]*[a-zA-Z0-9])?$/
  */
 export function createFiles({ docker, secretsFolder, configsFolder }: FilesDeps): Files {
   return {
+    stamp: ({ secrets, configs }) =>
+      [
+        ...secrets.map(({ source }) => join(secretsFolder, source)),
+        ...configs.map(({ source }) => join(configsFolder, source)),
+      ]
+        .map((path) => {
+          const found = statSync(path, { throwIfNoEntry: false })
+          return `${found?.ino}:${found?.mtimeMs}:${found?.size}`
+        })
+        .join(),
     async copyInto(container, { secrets, configs, readOnly }) {
       const references = [
         ...secrets.map((reference) => ({ ...reference, kind: 'secret', folder: secretsFolder })),

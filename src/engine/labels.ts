@@ -1,21 +1,25 @@
-import type { Task } from '../core/task.ts'
-
 /** Says which gateway made an object: only what carries our own id is ever removed. */
 export const GATEWAY_LABEL = 'oneshot.gateway'
+/** The invocation that a container was made for; one that was armed ahead has none. */
 export const INVOCATION_LABEL = 'oneshot.invocation'
 const FUNCTION_LABEL = 'oneshot.function'
 
-/** An invocation's container can be found by this name even if the answer to its creation was lost. */
-export function toContainerName(invocationId: string): string {
-  return `oneshot-${invocationId}`
+/** A container can be found by this name even if the answer to its creation was lost. */
+export function toContainerName(id: string): string {
+  return `oneshot-${id}`
 }
 
-/** The definition's own labels, and ours, which can't be overwritten. */
-export function toLabels(task: Task, gatewayId: string): Record<string, string> {
+export interface LabelOptions {
+  readonly gatewayId: string
+  readonly functionName?: string
+  readonly invocationId?: string
+}
+
+/** Ours, to be put above a definition's own. */
+export function toLabels({ gatewayId, functionName, invocationId }: LabelOptions) {
   return {
-    ...task.container.labels,
     [GATEWAY_LABEL]: gatewayId,
-    [INVOCATION_LABEL]: task.invocationId,
-    [FUNCTION_LABEL]: task.functionName,
+    ...(functionName !== undefined && { [FUNCTION_LABEL]: functionName }),
+    ...(invocationId !== undefined && { [INVOCATION_LABEL]: invocationId }),
   }
 }

@@ -16,6 +16,7 @@ test('an image alone makes a function, with everything safe by default', async (
       response: 'envelope',
       body: 'auto',
       limits: { inputBytes: 1024 * MIB, outputBytes: MIB, logBytes: 10 * MIB },
+      warm: { min: 0, max: Infinity },
       container: {
         image: 'busybox',
         environment: {},

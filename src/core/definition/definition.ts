@@ -24,7 +24,7 @@ import {
   words,
 } from './scalar.ts'
 import type { DefinitionProblem } from './shape.ts'
-import { mapping, oneOf, recordOf, refuse, toProblems } from './shape.ts'
+import { mapping, oneOf, recordOf, refuse, scalar, toProblems } from './shape.ts'
 import { tmpfs, volumes } from './volume.ts'
 import { ParameterSchema } from '../parameter-schema.ts'
 
@@ -111,6 +111,20 @@ const ownLimits = mapping({
   logs: bytes(4096, ', 4k at the least').exactOptional(),
 })
 
+/** As many as the budget has room for. */
+const AUTO = { min: 0, max: Infinity }
+const armed = integer(0)
+const warm = oneOf('auto, a number of containers, or a map of min and max', {
+  text: scalar('auto or a whole number of at least 0', (value) => {
+    if (value === 'auto') return AUTO
+    const { data } = armed.safeParse(value)
+    return data === undefined ? undefined : { min: data, max: data }
+  }),
+  map: mapping({ min: armed.exactOptional(), max: armed.exactOptional() }).transform(
+    ({ min = AUTO.min, max = AUTO.max }) => ({ min, max }),
+  ),
+})
+
 const ownKeys = {
   description: text.exactOptional(),
   timeout: duration.exactOptional(),
@@ -119,6 +133,7 @@ const ownKeys = {
   response: choice('envelope', 'raw').exactOptional(),
   body: choice('auto', 'stdin').exactOptional(),
   limits: ownLimits.exactOptional(),
+  warm: warm.exactOptional(),
 }
 
 const composeKeys = {

@@ -47,6 +47,7 @@ export function toFunctionSpec(
       outputBytes: definition.limits?.output ?? defaults.outputBytes,
       logBytes: definition.limits?.logs ?? defaults.logBytes,
     },
+    warm: definition.warm ?? { min: 0, max: Infinity },
     ...(description !== undefined && { description }),
     ...(concurrency !== undefined && { concurrency }),
   }
@@ -193,10 +194,15 @@ function toResources(
   }
 }
 
-function checkBounds({ timeout, limits }: Definition, maxTimeoutMs: number, report: Report): void {
+function checkBounds(
+  { timeout, limits, warm }: Definition,
+  maxTimeoutMs: number,
+  report: Report,
+): void {
   if (timeout !== undefined && (timeout === 0 || timeout > maxTimeoutMs)) {
     report(['timeout'], `expected more than 0 and at most ${maxTimeoutMs / 1000}s`)
   }
+  if (warm && warm.max < warm.min) report(['warm'], 'expected max to be no less than min')
   if (limits?.output !== undefined && limits.output > MAX_OUTPUT_BYTES) {
     const hint = 'an envelope is held in memory; use response: raw for more'
     report(['limits', 'output'], `expected at most ${MAX_OUTPUT_BYTES / 1024 ** 2}m: ${hint}`)

@@ -1,0 +1,191 @@
+import type { Sink } from '../core/task.ts'
+
+/**
+ * Holds a container's command back until its call comes: waits for one line on stdin, which sets the environment and the
+ * arguments, then runs the command with the rest of stdin as its own, and says how it ended behind the last byte of
+ * each stream. Both streams, because they travel apart: either may be ahead of the other.
+ *
+ * Three processes, because a shell that runs a command does not hear signals, and one that hears them can't be sure of
+ * an exit code: `wait`, once a trap has ended it early, may have lost it. The first process hands signals on: a
+ * container's first process ignores those that it has no trap for, and it finds the command as the second's only child.
+ * The second runs the command and reports. The third
+ * becomes the command: `exec` in a subshell runs no builtin of the shell's. None of their variables is exported.
+ */
+const SCRIPT = `IFS= read -r oneshot_line || exit 0
+oneshot_n='
+'
+eval "$oneshot_line"
+oneshot_file=
+case $1 in
+*/*) oneshot_file=$1 ;;
+*)
+  set -f
+  IFS=:
+  for oneshot_folder in $PATH; do
+    oneshot_file=\${oneshot_folder:-.}/$1
+    [ -f "$oneshot_file" ] && [ -x "$oneshot_file" ] && break
+  done
+  set +f
+  unset IFS
+  ;;
+esac
+if ! [ -f "$oneshot_file" ] || ! [ -x "$oneshot_file" ]; then
+  echo "$oneshot_nonce:none"
+  echo "$oneshot_nonce:none" >&2
+  exit 127
+fi
+exec 3<&0 4>&2 0</dev/null 2>/dev/null
+(
+  trap : HUP USR1 USR2 TERM
+  (exec "$@" <&3 2>&4 3<&- 4>&-)
+  oneshot_code=$?
+  echo "$oneshot_nonce:$oneshot_code"
+  echo "$oneshot_nonce:$oneshot_code" >&4
+  exit "$oneshot_code"
+) &
+oneshot_pid=$!
+oneshot_hand_on() {
+  for oneshot_try in 1 2 3 4 5; do
+    for oneshot_stat in /proc/[0-9]*/stat; do
+      read -r oneshot_line <"$oneshot_stat" || continue
+      oneshot_line=\${oneshot_line##*) ? }
+      [ "\${oneshot_line%% *}" = "$oneshot_pid" ] || continue
+      oneshot_stat=\${oneshot_stat%/stat}
+      kill "-$1" "\${oneshot_stat#/proc/}"
+      return
+    done
+  done
+}
+for oneshot_signal in HUP USR1 USR2 TERM; do
+  trap "oneshot_hand_on $oneshot_signal" $oneshot_signal
+done
+exec 3<&-
+oneshot_code=0
+while kill -0 "$oneshot_pid"; do
+  wait "$oneshot_pid"
+  oneshot_code=$?
+done
+exit "$oneshot_code"
+`
+
+/** For a container whose command is to be held back, in place of its own entrypoint and command. */
+export const GATE: readonly string[] = ['/bin/sh', '-c', SCRIPT, 'oneshot']
+
+/** How many processes it is while the command runs. */
+export const GATE_PROCESSES = 2
+
+/** What shells put into the environment of what they run, unless it was there. */
+export const SHELL_VARIABLES = ['PWD', 'OLDPWD', 'SHLVL', '_']
+/** What the gate's own variables begin with. */
+const OWN = 'oneshot_'
+const IDENTIFIER = /^[A-Za-z_][A-Za-z0-9_]*$/
+/** Signals that a shell can hand on to a command in its background; it has it ignore the others. */
+const SIGNALS = new Set(['HUP', 'USR1', 'USR2', 'TERM', 'KILL'])
+
+export interface GatedCall {
+  /** Made for this call alone: who does not know it can't say how the call ended. */
+  readonly nonce: string
+  /** All of it, the image's part included. */
+  readonly environment: Readonly<Record<string, string>>
+  /** Not empty. */
+  readonly argv: readonly string[]
+}
+
+/** Why these can't pass the gate, for people; undefined if they can. */
+export function findHindrance(
+  { environment, argv }: Omit<GatedCall, 'nonce'>,
+  stopSignal: string | undefined,
+): string | undefined {
+  if (argv.length === 0) return 'there is no command, neither in the definition nor in the image'
+  if (argv[0]?.startsWith('-')) return `the command "${argv[0]}" begins with a hyphen`
+  const name = Object.keys(environment).find((key) => !IDENTIFIER.test(key) || key.startsWith(OWN))
+  if (name !== undefined) return `the gate can't set the environment variable "${name}"`
+  const signal = stopSignal?.replace(/^SIG/, '')
+  if (signal !== undefined && !SIGNALS.has(signal)) {
+    return `its stop signal ${stopSignal} can't be handed on by a shell`
+  }
+  return undefined
+}
+
+/** The line that opens the gate, its end included. No value can become code: each is one quoted word. */
+export function toGateLine({ nonce, environment, argv }: GatedCall): string {
+  const absent = SHELL_VARIABLES.filter((name) => !(name in environment))
+  const variables = Object.entries(environment).map(([name, value]) => `${name}=${quote(value)}`)
+  const statements = [
+    `oneshot_nonce=${nonce}`,
+    ...(absent.length > 0 ? [`unset ${absent.join(' ')}`] : []),
+    ...(variables.length > 0 ? [`export ${variables.join(' ')}`] : []),
+    `set -- ${argv.map(quote).join(' ')}`,
+  ]
+  return `${statements.join(';')}\n`
+}
+
+/** Within single quotes all is literal but the quote itself; a newline would end the line. */
+function quote(value: string): string {
+  return `'${value.replaceAll("'", `'\\''`).replaceAll('\n', `'"$oneshot_n"'`)}'`
+}
+
+/** What the gate says of the command: its exit code (128 + n: signal n), or that there is none of that name. */
+export type GateReport = number | 'not_found'
+
+export interface Trailed {
+  /** Takes the stream up to its trailer and drops what comes after. */
+  readonly write: Sink
+  /** Hands on what was held back in case it was the trailer's beginning: there is none. */
+  flush(): void | Promise<void>
+  /** Undefined until the trailer is in. */
+  report(): GateReport | undefined
+}
+
+/** Parts a stream from the trailer that only the gate can have written, since only it knows the nonce. */
+export function createTrailed(nonce: string, sink: Sink): Trailed {
+  const mark = Buffer.from(`${nonce}:`)
+  /** Longest first: a mark and what follows it up to the newline. */
+  const maxHeld = mark.length + 'none\n'.length
+  let held = Buffer.alloc(0)
+  let report: GateReport | undefined
+
+  function write(chunk: Uint8Array): void | Promise<void> {
+    if (report !== undefined) return undefined
+    const bytes =
+      held.length > 0
+        ? Buffer.concat([held, chunk])
+        : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length)
+    const at = findMark(bytes, mark)
+    const rest = bytes.subarray(at)
+    const end = rest.indexOf('\n')
+    if (rest.length > mark.length && end >= 0) {
+      report = toReport(rest.subarray(mark.length, end).toString('latin1'))
+      held = Buffer.alloc(0)
+    } else {
+      // Copied, lest it keep alive the whole of what was read with it.
+      held = Buffer.from(rest)
+    }
+    if (held.length > maxHeld) throw new Error('the gate has told no exit code')
+    return at > 0 ? sink(bytes.subarray(0, at)) : undefined
+  }
+
+  return {
+    write,
+    flush() {
+      const rest = held
+      held = Buffer.alloc(0)
+      return rest.length > 0 ? sink(rest) : undefined
+    },
+    report: () => report,
+  }
+}
+
+/** Where the mark begins, or what may become it, or the end. */
+function findMark(bytes: Buffer, mark: Buffer): number {
+  const at = bytes.indexOf(mark)
+  if (at >= 0) return at
+  for (let start = Math.max(0, bytes.length - mark.length + 1); start < bytes.length; start += 1) {
+    if (bytes.compare(mark, 0, bytes.length - start, start) === 0) return start
+  }
+  return bytes.length
+}
+
+function toReport(text: string): GateReport {
+  return text === 'none' ? 'not_found' : Number(text)
+}

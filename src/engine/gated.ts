@@ -1,0 +1,124 @@
+import { randomBytes } from 'node:crypto'
+import type { ContainerSpec } from '../core/function.ts'
+import type { TaskEnd } from '../core/outcome.ts'
+import type { Task, TaskIo, Sink } from '../core/task.ts'
+import { DRAIN_MS, copyInput, toStopped } from './bare.ts'
+import type { TaskStop } from './engine.ts'
+import type { Exits } from './exit.ts'
+import { STOP_REPORT_MS } from './exit.ts'
+import type { GateReport, Trailed } from './gate.ts'
+import { SHELL_VARIABLES, createTrailed, findHindrance, toGateLine } from './gate.ts'
+import type { ImageFacts } from './image-facts.ts'
+import type { Launched } from './launch.ts'
+import { copyOutput } from './output.ts'
+import { NotStarted } from './refusal.ts'
+import { whenStopped, withinMs } from './stop.ts'
+
+/** A started container whose command the gate holds back. */
+export interface Held extends Launched {
+  readonly facts: ImageFacts
+}
+
+/** Exit codes that a kill by the engine, or for want of memory, may stand behind: 128 + SIGKILL, 128 + SIGTERM. */
+const DOUBTFUL = new Set([137, 143])
+
+/** Why a call can't pass the gate; undefined if it can. */
+export function findCallHindrance({ container }: Task, facts: ImageFacts): string | undefined {
+  const environment = { ...facts.environment, ...container.environment }
+  const stopSignal = container.stopSignal ?? facts.stopSignal
+  return findHindrance({ environment, argv: toArgv(container, facts) }, stopSignal)
+}
+
+/** Lets the command go, and follows it to its end: the gate's report is the exit code, ahead of the engine's. */
+export async function followGated(
+  { name, output, input, facts, cut }: Held,
+  { container }: Task,
+  io: TaskIo,
+  stop: TaskStop,
+  exits: Exits,
+  onExit: () => void,
+): Promise<TaskEnd> {
+  const nonce = randomBytes(16).toString('hex')
+  const stdout = createTrailed(nonce, io.stdout)
+  const stderr = createTrailed(nonce, io.stderr)
+  const argv = toArgv(container, facts)
+  const { promise: reported, resolve } = Promise.withResolvers<GateReport>()
+  const tap = (trailed: Trailed): Sink => {
+    const settle = () => {
+      const report = stdout.report()
+      if (report !== undefined || stderr.report() !== undefined) onExit()
+      if (report !== undefined && stderr.report() !== undefined) resolve(report)
+    }
+    return (chunk) => {
+      const taken = trailed.write(chunk)
+      if (taken) return taken.then(settle)
+      settle()
+      return undefined
+    }
+  }
+  const taps = { stdout: tap(stdout), stderr: tap(stderr) }
+  const copying = copyOutput(output, { tty: false }, taps).catch(() => {})
+  input?.write(
+    toGateLine({
+      nonce,
+      environment: toEnvironment(container, facts),
+      argv,
+    }),
+  )
+  if (io.stdin && input) copyInput(io.stdin, input)
+  else input?.end()
+
+  const stopped = whenStopped(stop)
+  const report = await Promise.race([reported, copying, stopped.promise])
+  stopped.dispose()
+  if (report !== undefined) return toEnd(report, argv, name, exits)
+  if (!stop.aborted) {
+    // The gate itself has been ended: what looked like the beginning of a trailer was output.
+    await stdout.flush()
+    await stderr.flush()
+    return exits.wait(name)
+  }
+  // A reader that has stalled would hold the engine's report back as well.
+  const letting = setTimeout(cut, container.stopGracePeriodMs + DRAIN_MS)
+  await exits.terminate(name, container)
+  const ended = exits.wait(name)
+  const late = await withinMs(
+    Promise.race([reported, ended]),
+    container.stopGracePeriodMs + STOP_REPORT_MS,
+  )
+  await withinMs(Promise.race([reported, copying]), DRAIN_MS)
+  clearTimeout(letting)
+  if (typeof late === 'number') return { kind: 'stopped', by: stop.reason, exitCode: late }
+  return toStopped(stop, typeof late === 'object' ? late : undefined)
+}
+
+async function toEnd(
+  report: GateReport,
+  [program = '']: readonly string[],
+  name: string,
+  exits: Exits,
+): Promise<TaskEnd> {
+  if (report === 'not_found') {
+    const detail = `The command can't be run in this image: there is no executable file "${program}".`
+    return { kind: 'not_started', failure: new NotStarted('command_not_found', detail).failure }
+  }
+  if (!DOUBTFUL.has(report)) return { kind: 'exited', exitCode: report, oomKilled: false }
+  const end = await exits.wait(name)
+  return end.kind === 'exited' ? { ...end, exitCode: report } : end
+}
+
+/** As the engine puts an entrypoint and a command together. */
+function toArgv({ entrypoint, command }: ContainerSpec, facts: ImageFacts): string[] {
+  const ownCommand = command && command.length > 0
+  const ownEntrypoint = entrypoint && entrypoint.length > 0
+  return [
+    ...(entrypoint ?? facts.entrypoint),
+    ...(ownCommand ? command : ownEntrypoint ? [] : facts.command),
+  ]
+}
+
+/** The call's, and what a shell would otherwise overwrite of the image's. */
+function toEnvironment({ environment }: ContainerSpec, facts: ImageFacts): Record<string, string> {
+  const kept = Object.entries(facts.environment).filter(([name]) => SHELL_VARIABLES.includes(name))
+  return { ...Object.fromEntries(kept), ...environment }
+}
