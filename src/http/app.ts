@@ -11,6 +11,7 @@ import type { FunctionsRouteDeps } from './functions.ts'
 import { mountFunctions } from './functions.ts'
 import type { HealthRouteDeps } from './health.ts'
 import { mountHealth } from './health.ts'
+import { mountMetrics } from './metrics.ts'
 import { CallId, mountOpenApi } from './openapi.ts'
 import { checkTarget } from './target.ts'
 
@@ -56,6 +57,7 @@ export function createApp(deps: AppDeps): OpenAPIHono<Env> {
   mountFunction(app, deps)
   mountFunctions(app, deps)
   mountHealth(app, deps)
+  mountMetrics(app, deps)
   mountOpenApi(app, deps.version)
 
   app.notFound((c) => {

@@ -3,6 +3,7 @@ import type { OpenAPIHono } from '@hono/zod-openapi'
 import type { Envelope } from '../core/envelope.ts'
 import { OneshotError } from '../core/error.ts'
 import type { Catalog } from '../gateway/catalog.ts'
+import type { Metrics } from '../gateway/metrics.ts'
 import type { Invoker, Running } from '../gateway/invoke.ts'
 import type { Answer, AnswerContext } from './answer.ts'
 import { CALL_ID, INVOCATION } from './answer.ts'
@@ -21,6 +22,7 @@ export interface FunctionRouteDeps {
   readonly catalog: Catalog
   readonly invoker: Invoker
   readonly engine: Envelope['engine']
+  readonly metrics: Metrics
   /** Milliseconds since the epoch. */
   readonly clock: () => number
 }
@@ -31,7 +33,7 @@ const MAX_HELD_BYTES = 64 * 1024 * 1024
 /** `POST /function/NAME`. */
 export function mountFunction(
   app: OpenAPIHono<Env>,
-  { catalog, invoker, engine, clock }: FunctionRouteDeps,
+  { catalog, invoker, engine, metrics, clock }: FunctionRouteDeps,
 ) {
   const readBody = createBodyReader(MAX_HELD_BYTES, clock)
   app.openAPIRegistry.registerPath(invokeFunction)
@@ -40,6 +42,9 @@ export function mountFunction(
     const spec = catalog.get(c.req.param('name'))
     const preferred = spec.response === 'raw' ? 'application/octet-stream' : 'application/json'
     const form = negotiate(c.req.header('Accept'), preferred)
+    outgoing.on('close', () => {
+      metrics.answered(spec.name, outgoing.statusCode, (clock() - c.get('receivedAt')) / 1000)
+    })
     let running: Running | undefined
     let tooLarge: OneshotError | undefined
     const receivedAt = c.get('receivedAt')

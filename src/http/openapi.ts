@@ -41,6 +41,10 @@ export const FunctionDetail = z
     file: z.string(),
     imageDigest: z.string().optional().meta({ description: 'Of the image that the engine has' }),
     warnings: z.array(z.string()),
+    cold: z
+      .string()
+      .optional()
+      .meta({ description: 'Why no container is armed for its calls; absent if they can be' }),
     definition: z
       .record(z.string(), z.unknown())
       .optional()
@@ -68,6 +72,15 @@ export const getFunction = createRoute({
   responses: {
     200: { description: 'Its definition and state', content: json(FunctionDetail) },
     404: { description: 'There is no such function', content: problem },
+  },
+})
+
+export const getMetrics = createRoute({
+  method: 'get',
+  path: '/metrics',
+  summary: 'Metrics, for Prometheus',
+  responses: {
+    200: { description: 'All of them', content: { 'text/plain': { schema: z.string() } } },
   },
 })
 

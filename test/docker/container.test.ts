@@ -85,7 +85,11 @@ beforeAll(async () => {
   for (const network of networks) await docker('network', 'create', network)
   program = await startProgram({
     functions: functions(folder),
-    env: { ONESHOT_SECRETS: join(folder, 'secrets'), ONESHOT_CONFIGS: join(folder, 'configs') },
+    env: {
+      ONESHOT_WARM_MEMORY: '0',
+      ONESHOT_SECRETS: join(folder, 'secrets'),
+      ONESHOT_CONFIGS: join(folder, 'configs'),
+    },
   })
   await writeFile(join(program.functionsFolder, 'vars.env'), 'FROM_FILE=file\nOVERRIDDEN=file\n')
 })

@@ -2,10 +2,9 @@ import Docker from 'dockerode'
 
 const docker = new Docker()
 
-/** The containers, running or not, that any gateway has made for a call. */
+/** The containers, running or not, that any gateway has made, of one function or all. */
 export async function findContainers(functionName?: string): Promise<Docker.ContainerInfo[]> {
-  const label =
-    functionName === undefined ? 'oneshot.invocation' : `oneshot.function=${functionName}`
+  const label = functionName === undefined ? 'oneshot.gateway' : `oneshot.function=${functionName}`
   return docker.listContainers({ all: true, filters: { label: [label] } })
 }
 

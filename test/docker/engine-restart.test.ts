@@ -9,6 +9,7 @@ import type { PrivateEngine } from './private-engine.ts'
 import { startPrivateEngine } from './private-engine.ts'
 
 const functions = {
+  ready: 'image: busybox:stable\nnetwork_mode: none\nwarm: 1\ncommand: [echo, ready]\n',
   quick: 'image: busybox:stable\nnetwork_mode: none\ncommand: [echo, quick]\n',
   long: 'image: busybox:stable\nnetwork_mode: none\ncommand: [sh, -c, "echo begun; exec sleep 1000"]\n',
 }
@@ -29,6 +30,19 @@ afterAll(async () => {
 
 const call = (name: string, headers: Record<string, string> = {}) =>
   fetch(`${program.url}/function/${name}`, { method: 'POST', headers })
+
+test('the containers that were armed are armed anew once the engine is back', async () => {
+  const armed = async () => (await fetch(`${program.url}/metrics`)).text()
+  const one = 'oneshot_armed{function="ready"} 1\n'
+  await eventually(armed, (metrics) => metrics.includes(one))
+  await engine.kill()
+  await eventually(armed, (metrics) => !metrics.includes(one))
+  await engine.up()
+  await eventually(armed, (metrics) => metrics.includes(one))
+  const answer = await call('ready')
+  expect(answer.headers.get('x-oneshot-start')).toBe('armed')
+  expect(((await answer.json()) as Envelope).stdout).toBe('ready\n')
+}, 60_000)
 
 test.each(['down', 'kill'] as const)(
   'a call in whose midst the engine ends (%s) is told so, and the next one works once it is back',
@@ -62,7 +76,8 @@ test.each(['down', 'kill'] as const)(
     expect((await fetch(`${program.url}/readyz`)).status).toBe(200)
     expect(((await (await call('quick')).json()) as Envelope).stdout).toBe('quick\n')
     expect(program.pid).toBe(pid)
-    const containers = () => docker('-H', engine.address, 'ps', '-aq')
+    const of = 'label=oneshot.invocation'
+    const containers = () => docker('-H', engine.address, 'ps', '-aq', '--filter', of)
     expect(await eventually(containers, (ids) => ids === '')).toBe('')
   },
   120_000,

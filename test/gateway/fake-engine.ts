@@ -30,6 +30,7 @@ export function createFakeEngine(clock: () => number): {
             resolve({
               ...end,
               node: 'fake',
+              start: 'cold',
               startedAt,
               finishedAt: clock(),
               timings: { runMs: 1 },
@@ -44,7 +45,10 @@ export function createFakeEngine(clock: () => number): {
     sweep: () => Promise.resolve(0),
     ping: () => Promise.resolve({ name: 'fake', version: '0', os: 'none', warnings: [] }),
     findImageDigest: () => Promise.resolve(undefined),
-    idle: () => Promise.resolve(),
+    arm: () => {},
+    armed: () => [],
+    findColdReason: () => undefined,
+    close: () => Promise.resolve(),
   }
   return {
     engine,

@@ -1,4 +1,3 @@
-import { pino } from 'pino'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { OneshotError } from '../../src/core/error.ts'
 import type { FunctionSpec } from '../../src/core/function.ts'
@@ -20,7 +19,7 @@ function setUp(concurrency = 10) {
     newId: () => `id-${(count += 1)}`,
     clock,
     node: 'here',
-    logger: pino({ level: 'silent' }),
+    observer: { called: () => {}, settled: () => {}, refused: () => {} },
   })
   const invoke = (overrides: Partial<FunctionSpec> = {}) =>
     invoker.invoke({ spec: functionSpec(overrides), parameters: {}, io })

@@ -10,6 +10,7 @@ const exited = (exitCode: number) => ({ kind: 'exited', exitCode, oomKilled: fal
 const headerNames = 'X-Oneshot-State, X-Oneshot-Exit-Code, X-Duration-Seconds, Server-Timing'
 const endOfStream = {
   'x-oneshot-state': 'succeeded',
+  'x-oneshot-start': 'cold',
   'x-oneshot-exit-code': '0',
   'x-duration-seconds': expect.stringMatching(/^\d+\.\d{3}$/) as string,
   'server-timing': expect.stringMatching(/^queue;dur=\d+, run;dur=1$/) as string,

@@ -10,6 +10,7 @@ import type { FunctionSpec } from '../../src/core/function.ts'
 import { createAdmission } from '../../src/gateway/admission.ts'
 import type { Catalog } from '../../src/gateway/catalog.ts'
 import { createInvoker } from '../../src/gateway/invoke.ts'
+import { createMetrics } from '../../src/gateway/metrics.ts'
 import { createApp } from '../../src/http/app.ts'
 import { listen } from '../../src/http/server.ts'
 import { functionSpec } from '../function-spec.ts'
@@ -29,7 +30,19 @@ export async function serve(
   )
   const newId = () => crypto.randomUUID()
   const admission = createAdmission({ concurrency, queueLength })
-  const invoker = createInvoker({ engine, admission, newId, clock, node: 'here', logger })
+  const invoker = createInvoker({
+    engine,
+    admission,
+    newId,
+    clock,
+    node: 'here',
+    observer: {
+      called: () => {},
+      settled: (invocation) => metrics.settled(invocation),
+      refused: ({ name }, error) => metrics.refused(name, error),
+    },
+  })
+  const metrics = createMetrics({ engine, admission })
   const getEntry = (name: string): never => {
     throw new OneshotError('function_not_found', `There is no function ${name}.`)
   }
@@ -42,6 +55,8 @@ export async function serve(
     catalog,
     invoker,
     engine: 'container',
+    metrics,
+    findColdReason: () => undefined,
     ping: () => engine.ping(),
     findImageDigest: () => Promise.resolve(undefined),
     isClosing: () => false,
