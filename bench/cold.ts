@@ -34,7 +34,11 @@ async function main({ runs, flight, batches, signal }: Options): Promise<boolean
   await using watch = await watchContainers(engine, `bench.cold=${labels['bench.cold']}`, signal)
   const works: readonly Work[] = ['none', 'bridge'].map((network) => ({ network, labels }))
   const functions = Object.fromEntries(works.map((work) => [work.network, toDefinition(work)]))
-  await using gateway = await startProgram({ functions })
+  await using gateway = await startProgram({
+    functions,
+    // None armed and no network made ahead: each call starts from nothing, like the others' containers.
+    env: { ONESHOT_WARM_MEMORY: '0', ONESHOT_NAMESPACES: '0' },
+  })
 
   const targets: Target[] = []
   for (const work of works) {

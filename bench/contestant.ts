@@ -5,6 +5,7 @@ import { once } from 'node:events'
 import { buffer, json } from 'node:stream/consumers'
 import { promisify } from 'node:util'
 import type { Envelope } from '../src/core/envelope.ts'
+import { GATE_PROCESSES } from '../src/engine/gate.ts'
 import type { EngineClient } from './engine-client.ts'
 
 const run = promisify(execFile)
@@ -24,6 +25,8 @@ export interface Work {
 
 const IMAGE = 'busybox:stable'
 const OUTPUT = 'ran\n'
+/** The gateway's default, and the gate's processes. */
+const PIDS = 256 + GATE_PROCESSES
 const COMMAND = ['echo', OUTPUT.trim()]
 
 /** The engine's own API, by the shortest way: create, attach, start, wait, and the removal behind. */
@@ -41,7 +44,7 @@ export function createBareEngine(engine: EngineClient, { network, labels }: Work
       SecurityOpt: ['no-new-privileges:true'],
       Memory: 512 * 1024 ** 2,
       MemorySwap: 512 * 1024 ** 2,
-      PidsLimit: 256,
+      PidsLimit: PIDS,
       LogConfig: {
         Type: 'local',
         Config: { 'max-size': '10485760', 'max-file': '1', compress: 'false', mode: 'blocking' },
@@ -74,7 +77,7 @@ export function createDockerRun({ network, labels }: Work): Contestant {
     '--security-opt=no-new-privileges:true',
     '--memory=512m',
     '--memory-swap=512m',
-    '--pids-limit=256',
+    `--pids-limit=${PIDS}`,
     '--log-driver=local',
     ...['max-size=10485760', 'max-file=1', 'compress=false', 'mode=blocking'].map(
       (option) => `--log-opt=${option}`,

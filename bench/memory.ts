@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { readFile, writeFile } from 'node:fs/promises'
+import { readFile, readdir, writeFile } from 'node:fs/promises'
 import { request } from 'node:http'
 import type { IncomingMessage, RequestOptions } from 'node:http'
 import { Readable } from 'node:stream'
@@ -8,6 +8,7 @@ import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Envelope } from '../src/core/envelope.ts'
 import { startProgram } from '../test/program.ts'
+import { startArmedGateway } from './armed-gateway.ts'
 import { createEngineClient } from './engine-client.ts'
 import { describeLoad, describeMachine } from './machine.ts'
 import type { Target } from './table.ts'
@@ -21,6 +22,7 @@ const SLOW_MS = 20_000
 const PAUSE_MS = 50
 /** For the garbage of what went before. */
 const SETTLE_MS = 2_000
+const ARMED = 50
 
 const RAW = { Accept: 'application/octet-stream' }
 
@@ -62,8 +64,8 @@ async function main(): Promise<boolean> {
   await sleep(SETTLE_MS)
   const idle = await readStatus(gateway.pid, 'VmRSS')
 
+  const targets: Target[] = [{ what: 'idle RSS, MiB', value: idle, atMost: 120 }]
   const rows: string[][] = [['idle, after one call', idle.toFixed(1), '', '']]
-  const targets: Target[] = []
   for (const [name, load] of Object.entries(loads)) {
     await resetPeak(gateway.pid)
     const startedAt = performance.now()
@@ -75,8 +77,46 @@ async function main(): Promise<boolean> {
     targets.push({ what: `${name}, MiB over idle`, value: growth, atMost: MAX_GROWTH_MIB })
     await sleep(SETTLE_MS)
   }
+  const armed = await measureArmed()
+  targets.push(...armed.targets)
+  rows.push(...armed.rows)
   console.log(`\n${toTable(['the gateway', 'peak RSS, MiB', 'over idle', 's'], rows)}\n`)
   return report(targets)
+}
+
+/** A gateway that keeps many containers ready, and what they cost the engine. */
+async function measureArmed(): Promise<{ rows: string[][]; targets: Target[] }> {
+  await using gateway = await startArmedGateway(ARMED)
+  const { pid } = gateway.program
+  await sleep(SETTLE_MS)
+  await gateway.armed(ARMED, SETTLE_MS)
+  await gateway.call()
+  await gateway.armed(ARMED, SETTLE_MS)
+  const rss = await readStatus(pid, 'VmRSS')
+  const shims = await readShims()
+  const each = shims.rssMiB / shims.count
+  return {
+    rows: [
+      [`${ARMED} containers armed`, rss.toFixed(1), '', ''],
+      [`the engine's shim of each, proportional`, each.toFixed(1), '', ''],
+    ],
+    targets: [{ what: `RSS with ${ARMED} armed, MiB`, value: rss, atMost: 150 }],
+  }
+}
+
+/** The processes that look after containers. What they share is shared out among them. */
+async function readShims(): Promise<{ count: number; rssMiB: number }> {
+  const shims = { count: 0, rssMiB: 0 }
+  for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
+    const command = await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '')
+    if (!command.startsWith('containerd-shim')) continue
+    const rollup = await readFile(`/proc/${pid}/smaps_rollup`, 'utf8').catch(() => '')
+    const [, kilobytes] = /^Pss:\s+(\d+) kB/m.exec(rollup) ?? []
+    if (kilobytes === undefined) continue
+    shims.count += 1
+    shims.rssMiB += Number(kilobytes) / 1024
+  }
+  return shims
 }
 
 async function post(
