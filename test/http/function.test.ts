@@ -7,7 +7,8 @@ import { Problem } from '../../src/http/errors.ts'
 import { post, send, serve } from './serve.ts'
 
 const exited = (exitCode: number) => ({ kind: 'exited', exitCode, oomKilled: false }) as const
-const headerNames = 'X-Oneshot-State, X-Oneshot-Exit-Code, X-Duration-Seconds, Server-Timing'
+const headerNames =
+  'X-Oneshot-State, X-Oneshot-Start, X-Oneshot-Exit-Code, X-Duration-Seconds, Server-Timing'
 const endOfStream = {
   'x-oneshot-state': 'succeeded',
   'x-oneshot-start': 'cold',
