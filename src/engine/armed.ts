@@ -38,7 +38,8 @@ export interface ArmedPool {
 
 /** More at once only take the engine's time from the calls. */
 const MAX_ARMING = 2
-const FILL_DELAY_MS = 25
+/** Calls this young may well be about to end. */
+const YOUNG_MS = 150
 const MAX_AGE_MS = 60 * 60_000
 /** How often ages and images are looked at. */
 const CHECK_MS = 5_000
@@ -69,7 +70,8 @@ export function createArmedPool(deps: ArmedPoolDeps): ArmedPool {
   const closing = new AbortController()
   let coldStarts = 0
   let arming = 0
-  let filling: NodeJS.Timeout | undefined
+  let youngCalls = 0
+  const youngTimers = new Set<NodeJS.Timeout>()
 
   function take(spec: FunctionSpec): Held | undefined {
     const shelf = shelves.get(spec)
@@ -78,7 +80,7 @@ export function createArmedPool(deps: ArmedPoolDeps): ArmedPool {
       shelf.ready.delete(entry)
       if (entry.filesStamp === files.stamp(spec.container)) {
         entry.unwatch()
-        fillLater()
+        giveWay()
         return entry.held
       }
       discard(shelf, entry)
@@ -86,10 +88,15 @@ export function createArmedPool(deps: ArmedPoolDeps): ArmedPool {
     return undefined
   }
 
-  /** The call that took one comes first, and those that come with it. */
-  function fillLater(): void {
-    clearTimeout(filling)
-    filling = setTimeout(fill, FILL_DELAY_MS)
+  /** The call that took one comes first, and those that come with it; one that runs for long does not hold things up. */
+  function giveWay(): void {
+    youngCalls += 1
+    const timer = setTimeout(() => {
+      youngTimers.delete(timer)
+      youngCalls -= 1
+      fill()
+    }, YOUNG_MS)
+    youngTimers.add(timer)
   }
 
   function setTarget(spec: FunctionSpec, count: number): void {
@@ -115,7 +122,7 @@ export function createArmedPool(deps: ArmedPoolDeps): ArmedPool {
   }
 
   function fill(): void {
-    if (closing.signal.aborted || coldStarts > 0) return
+    if (closing.signal.aborted || coldStarts > 0 || youngCalls > 0) return
     const now = clock()
     for (let room = MAX_ARMING - arming; room > 0; room -= 1) {
       const [neediest] = [...shelves.values()]
@@ -242,7 +249,7 @@ export function createArmedPool(deps: ArmedPoolDeps): ArmedPool {
       })),
     close() {
       clearInterval(timer)
-      clearTimeout(filling)
+      for (const young of youngTimers) clearTimeout(young)
       closing.abort('cancelled')
       for (const shelf of shelves.values()) for (const entry of shelf.ready) discard(shelf, entry)
     },

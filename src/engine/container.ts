@@ -36,7 +36,7 @@ export interface ContainerEngineDeps {
 }
 
 /** Calls come first: an armed one takes a few milliseconds, the removal of its container many times that. */
-const REMOVAL_DELAY_MS = 100
+const REMOVAL_DELAY_MS = 250
 
 /** Runs each task in a container of its own on one engine. */
 export function createContainerEngine(deps: ContainerEngineDeps): Engine {
