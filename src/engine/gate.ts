@@ -14,19 +14,18 @@ import type { Sink } from '../core/task.ts'
 const SCRIPT = `IFS= read -r oneshot_line || exit 0
 oneshot_n='
 '
-eval "$oneshot_line"
+eval "$oneshot_line" 2>/dev/null
 oneshot_file=
 case $1 in
 */*) oneshot_file=$1 ;;
 *)
-  set -f
-  IFS=:
-  for oneshot_folder in $PATH; do
-    oneshot_file=\${oneshot_folder:-.}/$1
+  oneshot_path=$PATH:
+  while [ -n "$oneshot_path" ]; do
+    oneshot_file=\${oneshot_path%%:*}
+    oneshot_file=\${oneshot_file:-.}/$1
+    oneshot_path=\${oneshot_path#*:}
     [ -f "$oneshot_file" ] && [ -x "$oneshot_file" ] && break
   done
-  set +f
-  unset IFS
   ;;
 esac
 if ! [ -f "$oneshot_file" ] || ! [ -x "$oneshot_file" ]; then
@@ -57,7 +56,7 @@ oneshot_hand_on() {
   done
 }
 for oneshot_signal in HUP USR1 USR2 TERM; do
-  trap "oneshot_hand_on $oneshot_signal" $oneshot_signal
+  trap "oneshot_hand_on $oneshot_signal" "$oneshot_signal"
 done
 exec 3<&-
 oneshot_code=0
@@ -76,6 +75,16 @@ export const GATE_PROCESSES = 2
 
 /** What shells put into the environment of what they run, unless it was there. */
 export const SHELL_VARIABLES = ['PWD', 'OLDPWD', 'SHLVL', '_']
+/** What some shell takes from the environment that it was given, or overwrites, but leaves if it is set. */
+export const SHELL_SETTINGS = ['IFS', 'PS1', 'PS2', 'PS4']
+/** What some shell lets nobody set, or sets as it likes: bash above all, which is some images' /bin/sh. */
+const SHELL_OWN = new Set(
+  [
+    'COMP_WORDBREAKS DIRSTACK EPOCHREALTIME EPOCHSECONDS EUID FUNCNAME GROUPS HISTCMD LINENO OPTERR OPTIND',
+    'PIPESTATUS POSIXLY_CORRECT PPID RANDOM SECONDS SHELLOPTS SRANDOM UID _',
+  ].flatMap((names) => names.split(' ')),
+)
+const BASH_OWN = /^BASH(?!_ENV$)/
 /** What the gate's own variables begin with. */
 const OWN = 'oneshot_'
 const IDENTIFIER = /^[A-Za-z_][A-Za-z0-9_]*$/
@@ -98,13 +107,19 @@ export function findHindrance(
 ): string | undefined {
   if (argv.length === 0) return 'there is no command, neither in the definition nor in the image'
   if (argv[0]?.startsWith('-')) return `the command "${argv[0]}" begins with a hyphen`
-  const name = Object.keys(environment).find((key) => !IDENTIFIER.test(key) || key.startsWith(OWN))
+  const name = Object.keys(environment).find((key) => !isSettable(key))
   if (name !== undefined) return `the gate can't set the environment variable "${name}"`
   const signal = stopSignal?.replace(/^SIG/, '')
   if (signal !== undefined && !SIGNALS.has(signal)) {
     return `its stop signal ${stopSignal} can't be handed on by a shell`
   }
   return undefined
+}
+
+function isSettable(name: string): boolean {
+  return (
+    IDENTIFIER.test(name) && !name.startsWith(OWN) && !SHELL_OWN.has(name) && !BASH_OWN.test(name)
+  )
 }
 
 /** The line that opens the gate, its end included. No value can become code: each is one quoted word. */

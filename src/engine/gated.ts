@@ -7,7 +7,13 @@ import type { TaskStop } from './engine.ts'
 import type { Exits } from './exit.ts'
 import { STOP_REPORT_MS } from './exit.ts'
 import type { GateReport, Trailed } from './gate.ts'
-import { SHELL_VARIABLES, createTrailed, findHindrance, toGateLine } from './gate.ts'
+import {
+  SHELL_SETTINGS,
+  SHELL_VARIABLES,
+  createTrailed,
+  findHindrance,
+  toGateLine,
+} from './gate.ts'
 import type { ImageFacts } from './image-facts.ts'
 import type { Launched } from './launch.ts'
 import { copyOutput } from './output.ts'
@@ -23,7 +29,10 @@ export interface Held extends Launched {
 const DOUBTFUL = new Set([137, 143])
 
 /** Why a call can't pass the gate; undefined if it can. */
-export function findCallHindrance({ container }: Task, facts: ImageFacts): string | undefined {
+export function findCallHindrance(
+  { container }: Pick<Task, 'container'>,
+  facts: ImageFacts,
+): string | undefined {
   const environment = { ...facts.environment, ...container.environment }
   const stopSignal = container.stopSignal ?? facts.stopSignal
   return findHindrance({ environment, argv: toArgv(container, facts) }, stopSignal)
@@ -72,10 +81,13 @@ export async function followGated(
   const report = await Promise.race([reported, copying, stopped.promise])
   stopped.dispose()
   if (report !== undefined) return toEnd(report, argv, name, exits)
-  if (!stop.aborted) {
-    // The gate itself has been ended: what looked like the beginning of a trailer was output.
+  // The gate itself has been ended: what looked like the beginning of a trailer was output.
+  const flush = async () => {
     await stdout.flush()
     await stderr.flush()
+  }
+  if (!stop.aborted) {
+    await flush()
     return exits.wait(name)
   }
   // A reader that has stalled would hold the engine's report back as well.
@@ -86,7 +98,7 @@ export async function followGated(
     Promise.race([reported, ended]),
     container.stopGracePeriodMs + STOP_REPORT_MS,
   )
-  await withinMs(Promise.race([reported, copying]), DRAIN_MS)
+  await withinMs(Promise.race([reported, copying.then(flush)]), DRAIN_MS)
   clearTimeout(letting)
   if (typeof late === 'number') return { kind: 'stopped', by: stop.reason, exitCode: late }
   return toStopped(stop, typeof late === 'object' ? late : undefined)
@@ -119,6 +131,7 @@ function toArgv({ entrypoint, command }: ContainerSpec, facts: ImageFacts): stri
 
 /** The call's, and what a shell would otherwise overwrite of the image's. */
 function toEnvironment({ environment }: ContainerSpec, facts: ImageFacts): Record<string, string> {
-  const kept = Object.entries(facts.environment).filter(([name]) => SHELL_VARIABLES.includes(name))
+  const lost = new Set([...SHELL_VARIABLES, ...SHELL_SETTINGS])
+  const kept = Object.entries(facts.environment).filter(([name]) => lost.has(name))
   return { ...Object.fromEntries(kept), ...environment }
 }

@@ -134,6 +134,20 @@ describe.each(SHELLS)('the gate in $name', (shell) => {
     )
   })
 
+  test('sets what shells keep to themselves, or tells ahead that it can’t', async () => {
+    const names = 'IFS UID PPID RANDOM SECONDS OPTIND GROUPS BASHPID BASH_ENV ENV PS1 PS4 HOSTNAME'
+    const settable = names
+      .split(' ')
+      .filter((name) => !findHindrance({ argv: ['a'], environment: { [name]: '' } }, undefined))
+    expect(settable).toEqual(['IFS', 'BASH_ENV', 'ENV', 'PS1', 'PS4', 'HOSTNAME'])
+    const variables = Object.fromEntries(settable.map((name) => [name, 'T']))
+    const environment = { ...variables, PATH: process.env['PATH'] ?? '' }
+    const { stdout } = await open(shell, { argv: ['env'], environment }, environment).end()
+    const lines = part(stdout).before.trimEnd().split('\n').sort()
+    const expected = Object.entries(environment).map(([name, value]) => `${name}=${value}`)
+    expect(lines).toEqual(expected.sort())
+  })
+
   test.each([0, 1, 3, 126, 127, 255])('tells exit code %i on both streams', async (code) => {
     const script = `echo out; echo err >&2; exit ${code}`
     const opened = await open(shell, { argv: ['sh', '-c', script] }).end()
