@@ -2,6 +2,7 @@ import type { Logger } from 'pino'
 import type { FunctionSpec } from '../core/function.ts'
 import type { ArmedState } from './engine.ts'
 import type { Files } from './files.ts'
+import { findCallHindrance } from './gated.ts'
 import type { Held } from './gated.ts'
 import type { ImageFacts, ImageFactsReader } from './image-facts.ts'
 import { toContainerName } from './labels.ts'
@@ -80,6 +81,7 @@ export function createArmedPool(deps: ArmedPoolDeps): ArmedPool {
       shelf.ready.delete(entry)
       if (entry.filesStamp === files.stamp(spec.container)) {
         entry.unwatch()
+        shelf.retryMs = RETRY_MS.first
         giveWay()
         return entry.held
       }
@@ -153,20 +155,30 @@ export function createArmedPool(deps: ArmedPoolDeps): ArmedPool {
       let facts: ImageFacts | undefined
       const launched = await launcher.launch(blueprint, closing.signal, async (name) => {
         facts = await imageFacts.of(name)
-        if (facts.hasShell) return
-        hinder(spec, 'its image has no /bin/sh', facts.id)
+        const reason = facts.hasShell ? findCallHindrance(spec, facts) : 'its image has no /bin/sh'
+        if (reason === undefined) return
+        hinder(spec, reason, facts.id)
         throw new Hindered()
       })
       const held = { ...launched, facts: facts! }
       const armedAt = clock()
       const tookMs = armedAt - startedAt
       shelf.armMs = shelf.armMs === undefined ? tookMs : shelf.armMs * 0.8 + tookMs * 0.2
-      shelf.retryMs = RETRY_MS.first
       if (shelf.ready.size >= shelf.target || closing.signal.aborted) {
         launcher.discard(launched.name)
       } else {
         const onEnd = () => {
+          // It would stand in the output of a call.
+          if (held.output.readableLength > 0) {
+            hinder(
+              spec,
+              "its image's shell prints something before any command runs",
+              held.facts.id,
+            )
+          }
           discard(shelf, entry)
+          if (clock() - armedAt > RETRY_MS.last) shelf.retryMs = RETRY_MS.first
+          backOff(shelf)
           fill()
         }
         const entry: Entry = { held, armedAt, filesStamp, unwatch: watch(held, onEnd) }
@@ -176,14 +188,22 @@ export function createArmedPool(deps: ArmedPoolDeps): ArmedPool {
       if (!(error instanceof Hindered) && !closing.signal.aborted) {
         logger.warn({ err: error, function: spec.name }, 'arming a container failed')
       }
-      shelf.notBefore = clock() + shelf.retryMs
-      shelf.retryMs = Math.min(shelf.retryMs * 2, RETRY_MS.last)
+      backOff(shelf)
     } finally {
       arming -= 1
       shelf.arming -= 1
       if (shelf.target === 0 && shelf.arming === 0) shelves.delete(spec)
     }
     fill()
+  }
+
+  /** What fails, or ends by itself, is not made again at once: lest it do so for ever. */
+  function backOff(shelf: Shelf): void {
+    const now = clock()
+    // Those that fail together are one failure.
+    if (shelf.notBefore > now) return
+    shelf.notBefore = now + shelf.retryMs
+    shelf.retryMs = Math.min(shelf.retryMs * 2, RETRY_MS.last)
   }
 
   function discard(shelf: Shelf, entry: Entry): void {
@@ -201,6 +221,8 @@ export function createArmedPool(deps: ArmedPoolDeps): ArmedPool {
 
   function hinder(spec: FunctionSpec, reason: string, imageId: string): void {
     hindrances.set(spec, { reason, imageId })
+    const shelf = shelves.get(spec)
+    for (const entry of shelf?.ready ?? []) discard(shelf!, entry)
   }
 
   /** Lets go of what is too old, or was made from an image that its name does not stand for any more. */
