@@ -34,16 +34,13 @@ if ! [ -f "$oneshot_file" ] || ! [ -x "$oneshot_file" ]; then
   exit 127
 fi
 exec 3<&0 4>&2 0</dev/null 2>/dev/null
-(
-  trap : HUP USR1 USR2 TERM
-  (exec "$@" <&3 2>&4 3<&- 4>&-)
-  oneshot_code=$?
-  echo "$oneshot_nonce:$oneshot_code"
-  echo "$oneshot_nonce:$oneshot_code" >&4
-  exit "$oneshot_code"
-) &
-oneshot_pid=$!
+oneshot_pid=
+oneshot_early=
 oneshot_hand_on() {
+  if [ -z "$oneshot_pid" ]; then
+    oneshot_early=$1
+    return
+  fi
   for oneshot_try in 1 2 3 4 5; do
     for oneshot_stat in /proc/[0-9]*/stat; do
       read -r oneshot_line <"$oneshot_stat" || continue
@@ -58,6 +55,16 @@ oneshot_hand_on() {
 for oneshot_signal in HUP USR1 USR2 TERM; do
   trap "oneshot_hand_on $oneshot_signal" "$oneshot_signal"
 done
+(
+  trap : HUP USR1 USR2 TERM
+  (exec "$@" <&3 2>&4 3<&- 4>&-)
+  oneshot_code=$?
+  echo "$oneshot_nonce:$oneshot_code"
+  echo "$oneshot_nonce:$oneshot_code" >&4
+  exit "$oneshot_code"
+) &
+oneshot_pid=$!
+[ -z "$oneshot_early" ] || oneshot_hand_on "$oneshot_early"
 exec 3<&-
 oneshot_code=0
 while kill -0 "$oneshot_pid"; do
