@@ -144,7 +144,10 @@ export function createContainerEngine(deps: ContainerEngineDeps): Engine {
         return !launcher.isLive(name) && (hasEnded || !namespaces.isLive(name))
       })
       .map(({ name }) => name)
-    for (const name of names) launcher.remove(name)
+    for (const name of names) {
+      namespaces.forget(name)
+      launcher.remove(name)
+    }
     await launcher.idle()
     return names.length
   }

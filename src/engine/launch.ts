@@ -82,8 +82,11 @@ export function createLauncher(deps: LauncherDeps): Launcher {
     try {
       return await launchOnce({ ...blueprint, namespace }, stop, examine)
     } catch (error) {
-      if (!(error instanceof NotStarted) || error.failure.code !== 'container_refused') throw error
-      // The namespace's holder may have died, with its engine for one.
+      // The namespace's holder may have died, with its engine for one, and its files may be gone.
+      const isStale =
+        error instanceof NotStarted &&
+        ['container_refused', 'mount_not_found'].includes(error.failure.code)
+      if (!isStale) throw error
       namespace.drop()
       return launchOnce({ ...blueprint, name: `${blueprint.name}-own` }, stop, examine)
     }

@@ -8,6 +8,8 @@ import { toContainerName, toLabels } from './labels.ts'
 
 /** A network namespace with nothing but loopback, lent to one container at a time. */
 export interface Namespace {
+  /** The name of the container that holds it. */
+  readonly holder: string
   readonly networkMode: string
   /** The files that go with it, read-only: what one container wrote there the next would read. */
   readonly mounts: readonly Mount[]
@@ -31,6 +33,8 @@ export interface Namespaces {
   /** One that is free now, if this container may share one. If none is free, one more is made for later calls. */
   acquire(container: ContainerSpec): Namespace | undefined
   isLive(containerName: string): boolean
+  /** Its holder has ended. */
+  forget(containerName: string): void
   close(): Promise<void>
 }
 
@@ -45,7 +49,7 @@ const HARMLESS = new Set(['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'KILL', 'SETGID', '
  */
 export function createNamespaces(deps: NamespacesDeps): Namespaces {
   const { docker, gatewayId, max, newId, logger, clock } = deps
-  const free: Namespace[] = []
+  let free: Namespace[] = []
   const names = new Set<string>()
   let making: Promise<void> | undefined
   let notBefore = 0
@@ -75,6 +79,7 @@ export function createNamespaces(deps: NamespacesDeps): Namespaces {
       const files = { hosts: HostsPath, hostname: HostnamePath, 'resolv.conf': ResolvConfPath }
       let dropped = false
       const namespace: Namespace = {
+        holder: name,
         networkMode: `container:${Id}`,
         mounts: Object.entries(files).map(([file, source]) => toMount(source, `/etc/${file}`)),
         release: () => {
@@ -124,6 +129,10 @@ export function createNamespaces(deps: NamespacesDeps): Namespaces {
   return {
     acquire,
     isLive: (name) => names.has(name),
+    forget(name) {
+      free = free.filter(({ holder }) => holder !== name)
+      names.delete(name)
+    },
     async close() {
       closed = true
       await making
