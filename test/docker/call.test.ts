@@ -26,7 +26,7 @@ const functions = {
   'no-execute': 'image: busybox:stable\nnetwork_mode: none\ncommand: [/etc]\n',
   oom: shell('x=xxxxxxxx; while :; do x=$x$x; done', 'mem_limit: 16m'),
   bomb: shell(
-    'f() { f | f & }; f 2>/dev/null; i=0; while [ $i -lt 300 ]; do sleep 5 & i=$((i+1)); done; echo survived',
+    'f() { f | f & }; f; i=0; while [ $i -lt 300 ]; do sleep 5 & i=$((i+1)); done; echo survived',
     'pids_limit: 20\ntimeout: 20s',
   ),
   stubborn: shell(
