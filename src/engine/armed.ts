@@ -2,7 +2,7 @@ import type { Logger } from 'pino'
 import type { FunctionSpec } from '../core/function.ts'
 import type { ArmedState } from './engine.ts'
 import type { Files } from './files.ts'
-import { findCallHindrance } from './gated.ts'
+import { findCallHindrance, toHeld } from './gated.ts'
 import type { Held } from './gated.ts'
 import type { ImageFacts, ImageFactsReader } from './image-facts.ts'
 import { toContainerName } from './labels.ts'
@@ -39,6 +39,8 @@ export interface ArmedPool {
 
 /** More at once only take the engine's time from the calls. */
 const MAX_ARMING = 2
+/** An armed call takes a few milliseconds, the end of its container many times that: the calls beside it come first. */
+export const LINGER_MS = 300
 /** Calls this young may well be about to end. */
 const YOUNG_MS = 150
 const MAX_AGE_MS = 60 * 60_000
@@ -160,7 +162,7 @@ export function createArmedPool(deps: ArmedPoolDeps): ArmedPool {
         hinder(spec, reason, facts.id)
         throw new Hindered()
       })
-      const held = { ...launched, facts: facts! }
+      const held = toHeld(launched, facts!, LINGER_MS)
       const armedAt = clock()
       const tookMs = armedAt - startedAt
       shelf.armMs = shelf.armMs === undefined ? tookMs : shelf.armMs * 0.8 + tookMs * 0.2

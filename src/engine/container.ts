@@ -3,13 +3,13 @@ import type Docker from 'dockerode'
 import type { Logger } from 'pino'
 import type { TaskEnd, TaskResult } from '../core/outcome.ts'
 import type { Task, TaskIo } from '../core/task.ts'
-import { Hindered, createArmedPool } from './armed.ts'
+import { Hindered, LINGER_MS, createArmedPool } from './armed.ts'
 import { followBare } from './bare.ts'
 import { ask, toEngineError } from './docker.ts'
 import type { Engine, TaskStop } from './engine.ts'
 import { createExits } from './exit.ts'
 import type { Files } from './files.ts'
-import { findCallHindrance, followGated } from './gated.ts'
+import { findCallHindrance, followGated, toHeld } from './gated.ts'
 import type { Held } from './gated.ts'
 import type { Images } from './image.ts'
 import type { ImageFacts } from './image-facts.ts'
@@ -34,9 +34,6 @@ export interface ContainerEngineDeps {
   /** The most network namespaces that are made ahead. */
   readonly maxNamespaces: number
 }
-
-/** Calls come first: an armed one takes a few milliseconds, the removal of its container many times that. */
-const REMOVAL_DELAY_MS = 250
 
 /** Runs each task in a container of its own on one engine. */
 export function createContainerEngine(deps: ContainerEngineDeps): Engine {
@@ -79,7 +76,7 @@ export function createContainerEngine(deps: ContainerEngineDeps): Engine {
           },
         }
       } finally {
-        launcher.discard(launched.name, start === 'armed' ? REMOVAL_DELAY_MS : 0)
+        launcher.discard(launched.name, start === 'armed' ? 2 * LINGER_MS : 0)
       }
     }
     const ready = isGated(task) ? armed.take(task.spec) : undefined
@@ -116,7 +113,7 @@ export function createContainerEngine(deps: ContainerEngineDeps): Engine {
         armed.hinder(task.spec, reason, facts.id)
         throw new Hindered(reason)
       })
-      return { ...launched, facts: facts! }
+      return toHeld(launched, facts!)
     } catch (error) {
       if (!(error instanceof Hindered)) throw error
       return startBare(task, io, stop, 'bare')

@@ -1,38 +1,21 @@
 import type { Sink } from '../core/task.ts'
 
 /**
- * Holds a container's command back until its call comes: waits for one line on stdin, which sets the environment and the
- * arguments, then runs the command with the rest of stdin as its own, and says how it ended behind the last byte of
- * each stream. Both streams, because they travel apart: either may be ahead of the other.
+ * Holds a container's command back until its call comes. The first line on stdin is a nonce; the second sets the
+ * environment and the arguments. Then the command runs with the rest of stdin as its own, and behind the last byte of
+ * each stream stands how it ended. On both streams, because they travel apart: either may be ahead of the other.
  *
  * Three processes, because a shell that runs a command does not hear signals, and one that hears them can't be sure of
- * an exit code: `wait`, once a trap has ended it early, may have lost it. The first process hands signals on: a
- * container's first process ignores those that it has no trap for, and it finds the command as the second's only child.
- * The second runs the command and reports. The third
- * becomes the command: `exec` in a subshell runs no builtin of the shell's. None of their variables is exported.
+ * an exit code: `wait`, once a trap has ended it early, may have lost it. The first hands signals on: a container's
+ * first process ignores those that it has no trap for, and it finds the third as the second's only child. The second
+ * waits for the third and reports. The third reads the call and becomes the command, so that a call costs no fork;
+ * `exec` runs no builtin of the shell's. None of their variables is exported.
+ *
+ * With a number behind the nonce the second lingers for so many seconds once it has reported, since a container's end
+ * takes the engine many times what a call does; not if a signal has come, or may be what ended the command: then the
+ * engine is asked.
  */
-const SCRIPT = `IFS= read -r oneshot_line || exit 0
-oneshot_n='
-'
-eval "$oneshot_line" 2>/dev/null
-oneshot_file=
-case $1 in
-*/*) oneshot_file=$1 ;;
-*)
-  oneshot_path=$PATH:
-  while [ -n "$oneshot_path" ]; do
-    oneshot_file=\${oneshot_path%%:*}
-    oneshot_file=\${oneshot_file:-.}/$1
-    oneshot_path=\${oneshot_path#*:}
-    [ -f "$oneshot_file" ] && [ -x "$oneshot_file" ] && break
-  done
-  ;;
-esac
-if ! [ -f "$oneshot_file" ] || ! [ -x "$oneshot_file" ]; then
-  echo "$oneshot_nonce:none"
-  echo "$oneshot_nonce:none" >&2
-  exit 127
-fi
+const SCRIPT = `IFS=' ' read -r oneshot_nonce oneshot_linger || exit 0
 exec 3<&0 4>&2 0</dev/null 2>/dev/null
 oneshot_pid=
 oneshot_early=
@@ -47,20 +30,49 @@ oneshot_hand_on() {
       oneshot_line=\${oneshot_line##*) ? }
       [ "\${oneshot_line%% *}" = "$oneshot_pid" ] || continue
       oneshot_stat=\${oneshot_stat%/stat}
-      kill "-$1" "\${oneshot_stat#/proc/}"
+      kill "-$1" "$oneshot_pid" "\${oneshot_stat#/proc/}"
       return
     done
   done
+}
+oneshot_become() {
+  IFS= read -r oneshot_line || exit 0
+  oneshot_n='
+'
+  eval "$oneshot_line"
+  oneshot_file=
+  case $1 in
+  */*) oneshot_file=$1 ;;
+  *)
+    oneshot_path=$PATH:
+    while [ -n "$oneshot_path" ]; do
+      oneshot_file=\${oneshot_path%%:*}
+      oneshot_file=\${oneshot_file:-.}/$1
+      oneshot_path=\${oneshot_path#*:}
+      [ -f "$oneshot_file" ] && [ -x "$oneshot_file" ] && break
+    done
+    ;;
+  esac
+  if [ -f "$oneshot_file" ] && [ -x "$oneshot_file" ]; then
+    exec "$@" 2>&4 4>&-
+  fi
+  echo "$oneshot_nonce:none"
+  echo "$oneshot_nonce:none" >&4
+  exit 127
 }
 for oneshot_signal in HUP USR1 USR2 TERM; do
   trap "oneshot_hand_on $oneshot_signal" "$oneshot_signal"
 done
 (
-  trap : HUP USR1 USR2 TERM
-  (exec "$@" <&3 2>&4 3<&- 4>&-)
+  trap 'oneshot_linger=' HUP USR1 USR2 TERM
+  (oneshot_become) <&3 3<&-
   oneshot_code=$?
   echo "$oneshot_nonce:$oneshot_code"
   echo "$oneshot_nonce:$oneshot_code" >&4
+  case $oneshot_code in
+  137 | 143) ;;
+  *) [ -z "$oneshot_linger" ] || sleep "$oneshot_linger" ;;
+  esac
   exit "$oneshot_code"
 ) &
 oneshot_pid=$!
@@ -77,7 +89,7 @@ exit "$oneshot_code"
 /** For a container whose command is to be held back, in place of its own entrypoint and command. */
 export const GATE: readonly string[] = ['/bin/sh', '-c', SCRIPT, 'oneshot']
 
-/** How many processes it is while the command runs. */
+/** How many processes it is besides the command. */
 export const GATE_PROCESSES = 2
 
 /** What shells put into the environment of what they run, unless it was there. */
@@ -99,17 +111,17 @@ const IDENTIFIER = /^[A-Za-z_][A-Za-z0-9_]*$/
 const SIGNALS = new Set(['HUP', 'USR1', 'USR2', 'TERM', 'KILL'])
 
 export interface GatedCall {
-  /** Made for this call alone: who does not know it can't say how the call ended. */
-  readonly nonce: string
   /** All of it, the image's part included. */
   readonly environment: Readonly<Record<string, string>>
   /** Not empty. */
   readonly argv: readonly string[]
+  /** Whether bytes for the command's stdin follow. If none do, it is /dev/null, and the connection need not be closed before the end. */
+  readonly hasInput: boolean
 }
 
 /** Why these can't pass the gate, for people; undefined if they can. */
 export function findHindrance(
-  { environment, argv }: Omit<GatedCall, 'nonce'>,
+  { environment, argv }: Omit<GatedCall, 'hasInput'>,
   stopSignal: string | undefined,
 ): string | undefined {
   if (argv.length === 0) return 'there is no command, neither in the definition nor in the image'
@@ -129,12 +141,20 @@ function isSettable(name: string): boolean {
   )
 }
 
-/** The line that opens the gate, its end included. No value can become code: each is one quoted word. */
-export function toGateLine({ nonce, environment, argv }: GatedCall): string {
+/**
+ * The first line: what the gate signs its report with, made for one container alone and so for one call, and for how
+ * long its container is then to outlast it. Where `sleep` knows whole seconds only, it does not.
+ */
+export function toNonceLine(nonce: string, lingerMs = 0): string {
+  return lingerMs > 0 ? `${nonce} ${lingerMs / 1000}\n` : `${nonce}\n`
+}
+
+/** The second line, which opens the gate. No value can become code: each is one quoted word. */
+export function toCallLine({ environment, argv, hasInput }: GatedCall): string {
   const absent = SHELL_VARIABLES.filter((name) => !(name in environment))
   const variables = Object.entries(environment).map(([name, value]) => `${name}=${quote(value)}`)
   const statements = [
-    `oneshot_nonce=${nonce}`,
+    ...(hasInput ? [] : ['exec </dev/null']),
     ...(absent.length > 0 ? [`unset ${absent.join(' ')}`] : []),
     ...(variables.length > 0 ? [`export ${variables.join(' ')}`] : []),
     `set -- ${argv.map(quote).join(' ')}`,

@@ -12,7 +12,8 @@ import {
   SHELL_VARIABLES,
   createTrailed,
   findHindrance,
-  toGateLine,
+  toCallLine,
+  toNonceLine,
 } from './gate.ts'
 import type { ImageFacts } from './image-facts.ts'
 import type { Launched } from './launch.ts'
@@ -23,6 +24,15 @@ import { whenStopped, withinMs } from './stop.ts'
 /** A started container whose command the gate holds back. */
 export interface Held extends Launched {
   readonly facts: ImageFacts
+  /** What only its gate knows, besides us. */
+  readonly nonce: string
+}
+
+/** Hands a container that has just been started the nonce of its gate, and how long it is to outlast its report. */
+export function toHeld(launched: Launched, facts: ImageFacts, lingerMs = 0): Held {
+  const nonce = randomBytes(16).toString('hex')
+  launched.input?.write(toNonceLine(nonce, lingerMs))
+  return { ...launched, facts, nonce }
 }
 
 /** Exit codes that a kill by the engine, or for want of memory, may stand behind: 128 + SIGKILL, 128 + SIGTERM. */
@@ -40,14 +50,13 @@ export function findCallHindrance(
 
 /** Lets the command go, and follows it to its end: the gate's report is the exit code, ahead of the engine's. */
 export async function followGated(
-  { name, output, input, facts, cut }: Held,
+  { name, output, input, facts, nonce, cut }: Held,
   { container }: Task,
   io: TaskIo,
   stop: TaskStop,
   exits: Exits,
   onExit: () => void,
 ): Promise<TaskEnd> {
-  const nonce = randomBytes(16).toString('hex')
   const stdout = createTrailed(nonce, io.stdout)
   const stderr = createTrailed(nonce, io.stderr)
   const argv = toArgv(container, facts)
@@ -68,19 +77,22 @@ export async function followGated(
   const taps = { stdout: tap(stdout), stderr: tap(stderr) }
   const copying = copyOutput(output, { tty: false }, taps).catch(() => {})
   input?.write(
-    toGateLine({
-      nonce,
+    toCallLine({
       environment: toEnvironment(container, facts),
       argv,
+      hasInput: io.stdin !== undefined,
     }),
   )
   if (io.stdin && input) copyInput(io.stdin, input)
-  else input?.end()
 
   const stopped = whenStopped(stop)
   const report = await Promise.race([reported, copying, stopped.promise])
   stopped.dispose()
-  if (report !== undefined) return toEnd(report, argv, name, exits)
+  if (report !== undefined) {
+    // The engine itself leaves an input open that nobody reads any more.
+    if (io.stdin) input?.destroy()
+    return toEnd(report, argv, name, exits)
+  }
   // The gate itself has been ended: what looked like the beginning of a trailer was output.
   const flush = async () => {
     await stdout.flush()

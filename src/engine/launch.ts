@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream'
+import { once } from 'node:events'
 import { addAbortSignal } from 'node:stream'
-import { setTimeout } from 'node:timers/promises'
 import type Docker from 'dockerode'
 import type { Logger } from 'pino'
 import { OneshotError } from '../core/error.ts'
@@ -47,8 +47,11 @@ export interface Launcher {
     stop: TaskStop,
     examine?: (name: string) => Promise<void>,
   ): Promise<Launched>
-  /** Ends our connections to a container, and removes it after `delayMs`, behind whatever its caller does next. */
-  discard(name: string, delayMs?: number): void
+  /**
+   * Removes a container behind whatever its caller does next: at once, or when it has ended, at the latest after
+   * `lingerMs`.
+   */
+  discard(name: string, lingerMs?: number): void
   /** Those that were launched and are not removed yet. */
   isLive(name: string): boolean
   /** Waits until all that is to be removed is removed, or found impossible to. */
@@ -64,6 +67,7 @@ interface Handle {
   readonly over: AbortController
   /** The request at hand: a removal waits for it, lest it come too early. */
   pending: Promise<unknown>
+  launched?: Launched
   readonly namespace: Blueprint['namespace']
 }
 
@@ -124,7 +128,9 @@ export function createLauncher(deps: LauncherDeps): Launcher {
         createMs: startingAt - createdAt - (pullMs ?? 0),
         startMs: startedAt - startingAt,
       }
-      return { name, output, input, startedAt, timings, cut: () => handle.over.abort() }
+      const cut = () => handle.over.abort()
+      handle.launched = { name, output, input, startedAt, timings, cut }
+      return handle.launched
     } catch (error) {
       discard(name)
       throw error
@@ -195,20 +201,27 @@ export function createLauncher(deps: LauncherDeps): Launcher {
     )
   }
 
-  function discard(name: string, delayMs = 0): void {
+  function discard(name: string, lingerMs = 0): void {
     const handle = handles.get(name)
-    // The engine itself leaves an input open that nobody reads any more.
-    handle?.over.abort()
-    if (handle && delayMs > 0) handle.pending = Promise.all([handle.pending, setTimeout(delayMs)])
+    const output = handle?.launched?.output
+    if (handle && output && !output.destroyed && lingerMs > 0) {
+      handle.pending = withinMs(
+        once(output, 'close').catch(() => {}),
+        lingerMs,
+      )
+    } else {
+      handle?.over.abort()
+    }
     remove(name)
   }
 
   /** A failure is left to the sweep. */
   function remove(name: string): void {
     if (removals.has(name)) return
-    const { pending, namespace } = handles.get(name) ?? {}
+    const { pending, over, namespace } = handles.get(name) ?? {}
     const path = `/containers/${name}?force=1&v=1`
     const removal = withinMs(Promise.resolve(pending), ANSWER_MS)
+      .then(() => over?.abort())
       .then(() => withinMs(ask(docker, { method: 'DELETE', path }), ANSWER_MS))
       .then(
         () => namespace?.release(),

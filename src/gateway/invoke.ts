@@ -19,7 +19,7 @@ export interface InvokerDeps {
   readonly observer: Observer
 }
 
-/** Hears of every call what becomes of it. */
+/** Hears of every call what becomes of it, in the moment after. */
 export interface Observer {
   called(spec: FunctionSpec): void
   settled(invocation: Settled): void
@@ -77,7 +77,8 @@ export function createInvoker(deps: InvokerDeps): Invoker {
   async function observed(spec: FunctionSpec, end: Promise<Settled>): Promise<Settled> {
     try {
       const invocation = await end
-      observer.settled(invocation)
+      // The answer comes first.
+      setImmediate(() => observer.settled(invocation))
       return invocation
     } catch (error) {
       observer.refused(spec, error)

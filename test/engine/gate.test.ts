@@ -4,7 +4,13 @@ import { buffer } from 'node:stream/consumers'
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { GatedCall } from '../../src/engine/gate.ts'
-import { GATE, createTrailed, findHindrance, toGateLine } from '../../src/engine/gate.ts'
+import {
+  GATE,
+  createTrailed,
+  findHindrance,
+  toCallLine,
+  toNonceLine,
+} from '../../src/engine/gate.ts'
 
 const nonce = '0123456789abcdef'
 /** Those that images have: Debian's, Alpine's, and that of the others. The first is always there. */
@@ -23,7 +29,7 @@ interface Opened {
 /** Opens the gate in a shell of this machine. */
 function open(
   { command, before }: (typeof SHELLS)[number],
-  call: Partial<Omit<GatedCall, 'nonce'>>,
+  call: Partial<GatedCall>,
   environment: NodeJS.ProcessEnv = { PATH: process.env['PATH'] },
 ) {
   const shell = spawn(command, [...before, ...GATE.slice(1)], {
@@ -33,7 +39,8 @@ function open(
   })
   // A command may end without reading its input.
   shell.stdin.on('error', () => {})
-  shell.stdin.write(toGateLine({ nonce, environment: {}, argv: ['true'], ...call }))
+  shell.stdin.write(toNonceLine(nonce))
+  shell.stdin.write(toCallLine({ environment: {}, argv: ['true'], hasInput: true, ...call }))
   const outputs = Promise.all([buffer(shell.stdout), buffer(shell.stderr), once(shell, 'close')])
   return {
     pid: shell.pid as number,
