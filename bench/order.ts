@@ -25,7 +25,7 @@ const PATTERNS = [
 
 /** Writes a pattern to both streams, echoes its input, and ends as it is told. */
 const SCRIPT = `
-flood() { yes "$2" | head -c "$1"; }
+flood() { long=$2$2$2$2$2$2$2$2; yes "$long$long$long$long" | head -c "$1"; }
 flood "$OUT" "$PATTERN"
 flood "$ERR" "$PATTERN-" >&2
 [ "$ECHO" = no ] || cat
@@ -77,13 +77,8 @@ export function toOrder(draw: Draw): Order {
   }
 }
 
-/** From nothing to 1 MiB, small ones as often as large ones. */
+/** From nothing to 1 MiB, small ones more often than large ones. */
 function toSize(draw: Draw): number {
-  return draw.pick([
-    0,
-    draw.int(1, 100),
-    draw.int(1, 64 * KIB),
-    draw.int(1, 1024 * KIB),
-    1024 * KIB,
-  ])
+  if (draw.once(20)) return 1024 * KIB
+  return draw.pick([0, 100, 64 * KIB, 64 * KIB, 1024 * KIB].map((most) => draw.int(0, most)))
 }

@@ -146,16 +146,16 @@ async function main(config: Config): Promise<void> {
   setTimeout(() => process.exit(), CLEANUP_MS).unref()
 
   /** Not reaching the engine is not fatal: it may come up after us. */
-  async function describeEngine(): Promise<void> {
+  async function describeEngine(told = false): Promise<void> {
     try {
       const { warnings, ...info } = await engine.ping()
       logger.info({ engine: info }, 'engine reachable')
       for (const warning of warnings) logger.warn(warning)
       if (info.dataRoot !== undefined) await catalog.update({ engineFolders: [info.dataRoot] })
     } catch (error) {
-      logger.warn({ err: error }, 'engine not reachable yet')
+      if (!told) logger.warn({ err: error }, 'engine not reachable yet; asking on')
       // Until it answers: only it can tell which folders are its own.
-      setTimeout(() => void describeEngine(), ENGINE_RETRY_MS).unref()
+      setTimeout(() => void describeEngine(true), ENGINE_RETRY_MS).unref()
     }
   }
 }

@@ -35,7 +35,7 @@ export function toTarget(
 ): number {
   if (!demand || now - demand.lastAt > IDLE_MS) return Math.min(min, max)
   const meanwhile = (rateAt(demand, now) * (armMs ?? PRESUMED_ARM_MS)) / 1000
-  return Math.min(Math.max(Math.ceil(meanwhile * MARGIN) + 1, min), max)
+  return Math.min(Math.max(Math.round(meanwhile * MARGIN) + 1, min), max)
 }
 
 export interface Claim {

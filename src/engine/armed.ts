@@ -56,6 +56,13 @@ interface Entry {
   unwatch(): void
 }
 
+interface Hindrance {
+  readonly reason: string
+  readonly imageId: string
+  /** When the image was last looked at. */
+  checkedAt: number
+}
+
 interface Shelf {
   readonly spec: FunctionSpec
   target: number
@@ -69,7 +76,7 @@ interface Shelf {
 export function createArmedPool(deps: ArmedPoolDeps): ArmedPool {
   const { launcher, imageFacts, files, newId, clock, logger } = deps
   const shelves = new Map<FunctionSpec, Shelf>()
-  const hindrances = new Map<FunctionSpec, { readonly reason: string; readonly imageId: string }>()
+  const hindrances = new WeakMap<FunctionSpec, Hindrance>()
   const closing = new AbortController()
   let coldStarts = 0
   let arming = 0
@@ -171,7 +178,7 @@ export function createArmedPool(deps: ArmedPoolDeps): ArmedPool {
       } else {
         const onEnd = () => {
           // It would stand in the output of a call.
-          if (held.output.readableLength > 0) {
+          if (hasSpoken(held)) {
             hinder(
               spec,
               "its image's shell prints something before any command runs",
@@ -218,11 +225,23 @@ export function createArmedPool(deps: ArmedPoolDeps): ArmedPool {
     const { tty, pullPolicy } = spec.container
     if (tty) return 'it has a tty'
     if (pullPolicy === 'always') return 'its image is pulled for each call'
-    return hindrances.get(spec)?.reason
+    const known = hindrances.get(spec)
+    if (known && clock() - known.checkedAt >= CHECK_MS) {
+      known.checkedAt = clock()
+      void recheck(spec, known).catch(() => {})
+    }
+    return known?.reason
+  }
+
+  /** Another image of the same name may have what this one lacks. */
+  async function recheck(spec: FunctionSpec, known: Hindrance): Promise<void> {
+    if ((await imageFacts.findId(spec.container.image)) === known.imageId) return
+    if (hindrances.get(spec) === known) hindrances.delete(spec)
+    fill()
   }
 
   function hinder(spec: FunctionSpec, reason: string, imageId: string): void {
-    hindrances.set(spec, { reason, imageId })
+    hindrances.set(spec, { reason, imageId, checkedAt: clock() })
     const shelf = shelves.get(spec)
     for (const entry of shelf?.ready ?? []) discard(shelf!, entry)
   }
@@ -241,9 +260,6 @@ export function createArmedPool(deps: ArmedPoolDeps): ArmedPool {
         const isOld = clock() - entry.armedAt > MAX_AGE_MS
         if (isOld || entry.held.facts.id !== imageId) discard(shelf, entry)
       }
-    }
-    for (const [spec, { imageId }] of hindrances) {
-      if ((await findId(spec.container.image)) !== imageId) hindrances.delete(spec)
     }
     fill()
   }
@@ -282,6 +298,12 @@ export function createArmedPool(deps: ArmedPoolDeps): ArmedPool {
 
 function missing({ target, ready, arming }: Shelf): number {
   return target - ready.size - arming
+}
+
+/** Whether something but the gate itself has written. What is read is lost: its container is on its way out. */
+function hasSpoken({ output, nonce }: Held): boolean {
+  const said = output.read() as Buffer | null
+  return said !== null && !said.includes(nonce)
 }
 
 /** An armed container has nothing to say: anything on its output but silence is its end. Returns what ends the watch. */

@@ -5,7 +5,7 @@ import type { TaskEnd, TaskResult } from '../core/outcome.ts'
 import type { Task, TaskIo } from '../core/task.ts'
 import { Hindered, LINGER_MS, createArmedPool } from './armed.ts'
 import { followBare } from './bare.ts'
-import { ask, toEngineError } from './docker.ts'
+import { ANSWER_MS, ask, toEngineError } from './docker.ts'
 import type { Engine, TaskStop } from './engine.ts'
 import { createExits } from './exit.ts'
 import type { Files } from './files.ts'
@@ -17,10 +17,10 @@ import { createImageFacts } from './image-facts.ts'
 import { readEngineInfo } from './info.ts'
 import { GATEWAY_LABEL, INVOCATION_LABEL, toContainerName } from './labels.ts'
 import type { Launched } from './launch.ts'
-import { ANSWER_MS, createLauncher } from './launch.ts'
+import { createLauncher } from './launch.ts'
 import { createNamespaces } from './namespace.ts'
 import { Lost, NotStarted } from './refusal.ts'
-import { Stopped, withinMs } from './stop.ts'
+import { Stopped } from './stop.ts'
 
 export interface ContainerEngineDeps {
   readonly docker: Docker
@@ -38,7 +38,7 @@ export interface ContainerEngineDeps {
 /** Runs each task in a container of its own on one engine. */
 export function createContainerEngine(deps: ContainerEngineDeps): Engine {
   const { docker, gatewayId, images, logger, clock, maxNamespaces } = deps
-  const node = hostname()
+  let node = hostname()
   const namespaces = createNamespaces({ ...deps, max: maxNamespaces })
   const launcher = createLauncher({ ...deps, namespaces })
   const exits = createExits({ docker, logger })
@@ -57,9 +57,10 @@ export function createContainerEngine(deps: ContainerEngineDeps): Engine {
         const onExit = () => {
           exitedAt ??= clock()
         }
+        const following = { task, io, stop, exits, onExit }
         const end = await ('facts' in launched
-          ? followGated(launched, task, io, stop, exits, onExit)
-          : followBare(launched, task, io, stop, exits, onExit))
+          ? followGated(launched, following)
+          : followBare(launched, following))
         const finishedAt = clock()
         const timings = start === 'armed' ? { startMs: 0 } : launched.timings
         const ran = end.kind === 'not_started' ? {} : { startedAt }
@@ -110,8 +111,11 @@ export function createContainerEngine(deps: ContainerEngineDeps): Engine {
         facts = await imageFacts.of(name)
         const reason = facts.hasShell ? findCallHindrance(task, facts) : 'its image has no /bin/sh'
         if (reason === undefined) return
-        armed.hinder(task.spec, reason, facts.id)
-        throw new Hindered(reason)
+        // What this call's parameters alone bring about says nothing of the next.
+        if (!facts.hasShell || findCallHindrance(task.spec, facts)) {
+          armed.hinder(task.spec, reason, facts.id)
+        }
+        throw new Hindered()
       })
       return toHeld(launched, facts!)
     } catch (error) {
@@ -128,11 +132,10 @@ export function createContainerEngine(deps: ContainerEngineDeps): Engine {
   async function sweep(isLive: (invocationId: string) => boolean): Promise<number> {
     const filters = JSON.stringify({ label: [`${GATEWAY_LABEL}=${gatewayId}`] })
     const path = `/containers/json?${new URLSearchParams({ all: '1', filters }).toString()}`
-    const listing = ask(docker, { method: 'GET', path }).catch((error: unknown) => {
+    const listing = { method: 'GET', path, withinMs: ANSWER_MS } as const
+    const containers = (await ask(docker, listing).catch((error: unknown) => {
       throw toEngineError(error)
-    })
-    const containers = (await withinMs(listing, ANSWER_MS)) as Docker.ContainerInfo[] | undefined
-    if (!containers) throw toEngineError(new Error('no answer'))
+    })) as Docker.ContainerInfo[]
     const names = containers
       .filter(({ Labels }) => !isLive(Labels[INVOCATION_LABEL] ?? ''))
       .map(({ Names, State }) => ({ name: Names[0]?.slice(1) ?? '', hasEnded: State === 'exited' }))
@@ -162,7 +165,11 @@ export function createContainerEngine(deps: ContainerEngineDeps): Engine {
     arm: (spec, count) => armed.setTarget(spec, count),
     armed: () => armed.states(),
     findColdReason: (spec) => armed.findHindrance(spec),
-    ping: () => readEngineInfo(docker),
+    async ping() {
+      const info = await readEngineInfo(docker)
+      node = info.name
+      return info
+    },
     findImageDigest: (image) => images.findDigest(image),
   }
 }

@@ -70,37 +70,54 @@ export async function upgrade(docker: Docker, path: string): Promise<Duplex> {
 }
 
 export interface EngineRequest {
-  readonly method: 'GET' | 'POST' | 'DELETE'
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'DELETE'
   /** With its query. Names in it are of our own making, or escaped. */
   readonly path: string
   readonly body?: unknown
   /** On a connection of its own: an engine on its way out takes no new one, though it may still answer on old ones. */
   readonly afresh?: boolean
+  /** How long the whole answer may take, in milliseconds; unless given, for ever. */
+  readonly withinMs?: number
 }
 
+/** How long the engine may take over a request of ours that nobody waits for, before it is given up. */
+export const ANSWER_MS = 60_000
+
 /**
- * The engine's answer, as JSON. Rejects with its `statusCode` and `json` if it refuses. Written out because dockerode waits for
+ * The engine's answer, as JSON. Rejects with its `statusCode` and `json` if it refuses, and if it takes too long. Written out because dockerode waits for
  * ever if the connection breaks once the answer's head is there, and repeats a body in the URL.
  */
 export async function ask(
   docker: Docker,
-  { method, path, body, afresh }: EngineRequest,
+  { method, path, body, afresh, withinMs }: EngineRequest,
 ): Promise<unknown> {
+  const over = new AbortController()
+  const timer = withinMs === undefined ? undefined : setTimeout(() => over.abort(), withinMs)
   const payload = body === undefined ? undefined : JSON.stringify(body)
-  const outgoing = await open(docker, {
-    method,
-    path,
-    ...(afresh && { agent: false }),
-    headers:
-      payload === undefined
-        ? {}
-        : { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(payload) },
-  })
-  const answered = once(outgoing, 'response')
-  outgoing.end(payload)
-  const [response] = (await answered) as [IncomingMessage]
-  const status = response.statusCode ?? 0
-  const answer = await text(response)
+  try {
+    const outgoing = await open(docker, {
+      method,
+      path,
+      ...(timer && { signal: over.signal }),
+      ...(afresh && { agent: false }),
+      headers:
+        payload === undefined
+          ? {}
+          : { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(payload) },
+    })
+    const answered = once(outgoing, 'response')
+    outgoing.end(payload)
+    const [response] = (await answered) as [IncomingMessage]
+    return toAnswer(response.statusCode ?? 0, await text(response))
+  } catch (error) {
+    if (!over.signal.aborted) throw error
+    throw new Error(`no answer within ${withinMs} ms`, { cause: error })
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+function toAnswer(status: number, answer: string): unknown {
   const json = parseJson(answer)
   if (status >= 200 && status < 400) return json
   throw Object.assign(new Error(`the engine answered ${status}: ${answer}`), {

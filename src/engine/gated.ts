@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import type { ContainerSpec } from '../core/function.ts'
 import type { TaskEnd } from '../core/outcome.ts'
-import type { Task, TaskIo, Sink } from '../core/task.ts'
-import { DRAIN_MS, copyInput, toStopped } from './bare.ts'
-import type { TaskStop } from './engine.ts'
+import type { Sink, Task } from '../core/task.ts'
 import type { Exits } from './exit.ts'
 import { STOP_REPORT_MS } from './exit.ts'
+import type { Following } from './follow.ts'
+import { DRAIN_MS, copyInput, toStopped } from './follow.ts'
 import type { GateReport, Trailed } from './gate.ts'
 import {
   SHELL_SETTINGS,
@@ -30,7 +30,8 @@ export interface Held extends Launched {
 
 /** Hands a container that has just been started the nonce of its gate, and how long it is to outlast its report. */
 export function toHeld(launched: Launched, facts: ImageFacts, lingerMs = 0): Held {
-  const nonce = randomBytes(16).toString('hex')
+  // Output seldom ends in its first character, and what might be a trailer's beginning is held back.
+  const nonce = `\x1e${randomBytes(16).toString('hex')}`
   launched.input?.write(toNonceLine(nonce, lingerMs))
   return { ...launched, facts, nonce }
 }
@@ -51,11 +52,7 @@ export function findCallHindrance(
 /** Lets the command go, and follows it to its end: the gate's report is the exit code, ahead of the engine's. */
 export async function followGated(
   { name, output, input, facts, nonce, cut }: Held,
-  { container }: Task,
-  io: TaskIo,
-  stop: TaskStop,
-  exits: Exits,
-  onExit: () => void,
+  { task: { container }, io, stop, exits, onExit }: Following,
 ): Promise<TaskEnd> {
   const stdout = createTrailed(nonce, io.stdout)
   const stderr = createTrailed(nonce, io.stderr)

@@ -1,5 +1,5 @@
 import type Docker from 'dockerode'
-import { ask, isStatus } from './docker.ts'
+import { ANSWER_MS, ask, isStatus } from './docker.ts'
 
 /** What an image brings along that its containers' gate has to know. */
 export interface ImageFacts {
@@ -19,6 +19,14 @@ export interface ImageFactsReader {
   findId(image: string): Promise<string | undefined>
 }
 
+/** What `GET /images/NAME/json` says, as far as it concerns the gate. */
+interface Inspected {
+  readonly Id: string
+  readonly Config: Pick<Docker.ImageInspectInfo['Config'], 'Entrypoint' | 'Cmd' | 'Env'> & {
+    readonly StopSignal?: string
+  }
+}
+
 /** Images don't change, their names do: this many are remembered. */
 const MAX_REMEMBERED = 500
 
@@ -26,8 +34,9 @@ export function createImageFacts(docker: Docker): ImageFactsReader {
   const known = new Map<string, Promise<ImageFacts>>()
 
   async function of(container: string): Promise<ImageFacts> {
-    const inspect = { method: 'GET', path: `/containers/${container}/json` } as const
-    const { Image: id } = (await ask(docker, inspect)) as Docker.ContainerInspectInfo
+    const { Image: id } = (await get(
+      `/containers/${container}/json`,
+    )) as Docker.ContainerInspectInfo
     const remembered = known.get(id)
     if (remembered) return remembered
     const reading = read(id, container)
@@ -39,11 +48,8 @@ export function createImageFacts(docker: Docker): ImageFactsReader {
   }
 
   async function read(id: string, container: string): Promise<ImageFacts> {
-    const [{ Config }, hasShell] = await Promise.all([
-      docker.getImage(id).inspect(),
-      findShell(container),
-    ])
-    const { Entrypoint, Cmd, Env, StopSignal } = Config as typeof Config & { StopSignal?: string }
+    const [image, hasShell] = await Promise.all([get(`/images/${id}/json`), findShell(container)])
+    const { Entrypoint, Cmd, Env, StopSignal } = (image as Inspected).Config
     return {
       id,
       entrypoint: toList(Entrypoint),
@@ -56,26 +62,32 @@ export function createImageFacts(docker: Docker): ImageFactsReader {
 
   /** Asked of the created container, so that nothing has to be started to find out. */
   async function findShell(container: string): Promise<boolean> {
-    try {
-      const answer = await docker.getContainer(container).infoArchive({ path: '/bin/sh' })
-      answer.resume()
-      return true
-    } catch (error) {
-      if (isStatus(error, 404)) return false
-      throw error
-    }
+    const path = `/containers/${container}/archive?path=/bin/sh`
+    const found = await unlessMissing(
+      ask(docker, { method: 'HEAD', path, withinMs: ANSWER_MS }).then(() => true),
+    )
+    return found ?? false
   }
 
   async function findId(image: string): Promise<string | undefined> {
-    try {
-      return (await docker.getImage(image).inspect()).Id
-    } catch (error) {
-      if (isStatus(error, 404)) return undefined
-      throw error
-    }
+    const inspected = await unlessMissing(get(`/images/${encodeURIComponent(image)}/json`))
+    return (inspected as Inspected | undefined)?.Id
+  }
+
+  function get(path: string): Promise<unknown> {
+    return ask(docker, { method: 'GET', path, withinMs: ANSWER_MS })
   }
 
   return { of, findId }
+}
+
+async function unlessMissing<T>(answer: Promise<T>): Promise<T | undefined> {
+  try {
+    return await answer
+  } catch (error) {
+    if (isStatus(error, 404)) return undefined
+    throw error
+  }
 }
 
 function toList(value: string | readonly string[] | null | undefined): readonly string[] {

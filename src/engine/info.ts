@@ -1,10 +1,9 @@
 import type Docker from 'dockerode'
 import { ask, toEngineError } from './docker.ts'
 import type { EngineInfo } from './engine.ts'
-import { withinMs } from './stop.ts'
 
 /** An engine that takes longer is not there for those who ask, such as a load balancer. */
-const ANSWER_MS = 4_000
+const PATIENCE_MS = 4_000
 
 /** What `GET /info` says, as far as it concerns us. */
 interface Info {
@@ -20,11 +19,10 @@ interface Info {
 
 /** Rejects with `engine_unreachable`. */
 export async function readEngineInfo(docker: Docker): Promise<EngineInfo> {
-  const asking = ask(docker, { method: 'GET', path: '/info' }).catch((error: unknown) => {
+  const question = { method: 'GET', path: '/info', withinMs: PATIENCE_MS } as const
+  const info = (await ask(docker, question).catch((error: unknown) => {
     throw toEngineError(error)
-  })
-  const info = (await withinMs(asking, ANSWER_MS)) as Info | undefined
-  if (!info) throw toEngineError(new Error('no answer'))
+  })) as Info
   return {
     name: info.Name,
     version: info.ServerVersion,

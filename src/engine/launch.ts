@@ -7,7 +7,7 @@ import { OneshotError } from '../core/error.ts'
 import type { Timings } from '../core/outcome.ts'
 import type { Blueprint } from './convert.ts'
 import { toContainerCreateOptions, toEndpoint } from './convert.ts'
-import { ask, findStatus, isStatus, upgrade } from './docker.ts'
+import { ANSWER_MS, ask, findStatus, isStatus, upgrade } from './docker.ts'
 import type { TaskStop } from './engine.ts'
 import type { Files } from './files.ts'
 import type { Images } from './image.ts'
@@ -60,9 +60,6 @@ export interface Launcher {
   remove(name: string): void
 }
 
-/** How long the engine may take over a request of ours that nobody waits for, before it is given up. */
-export const ANSWER_MS = 60_000
-
 interface Handle {
   readonly over: AbortController
   /** The request at hand: a removal waits for it, lest it come too early. */
@@ -87,10 +84,10 @@ export function createLauncher(deps: LauncherDeps): Launcher {
       return await launchOnce({ ...blueprint, namespace }, stop, examine)
     } catch (error) {
       // The namespace's holder may have died, with its engine for one, and its files may be gone.
-      const isStale =
+      const mayBeStale =
         error instanceof NotStarted &&
         ['container_refused', 'mount_not_found'].includes(error.failure.code)
-      if (!isStale) throw error
+      if (!mayBeStale || (await namespace.isHeld())) throw error
       namespace.drop()
       return launchOnce({ ...blueprint, name: `${blueprint.name}-own` }, stop, examine)
     }
@@ -173,12 +170,11 @@ export function createLauncher(deps: LauncherDeps): Launcher {
   /** What the engine can't do as part of a creation. */
   async function prepare({ name, container }: Blueprint): Promise<void> {
     for (const network of container.networks.slice(1)) {
-      await docker
-        .getNetwork(encodeURIComponent(network.name))
-        .connect({ Container: name, EndpointConfig: toEndpoint(network) })
-        .catch((error: unknown) => {
-          throw toRefusal(error)
-        })
+      const path = `/networks/${encodeURIComponent(network.name)}/connect`
+      const body = { Container: name, EndpointConfig: toEndpoint(network) }
+      await ask(docker, { method: 'POST', path, body }).catch((error: unknown) => {
+        throw toRefusal(error)
+      })
     }
     await files.copyInto(name, container).catch((error: unknown) => {
       throw error instanceof OneshotError ? toNotStarted(error) : toRefusal(error)
@@ -222,7 +218,7 @@ export function createLauncher(deps: LauncherDeps): Launcher {
     const path = `/containers/${name}?force=1&v=1`
     const removal = withinMs(Promise.resolve(pending), ANSWER_MS)
       .then(() => over?.abort())
-      .then(() => withinMs(ask(docker, { method: 'DELETE', path }), ANSWER_MS))
+      .then(() => ask(docker, { method: 'DELETE', path, withinMs: ANSWER_MS }))
       .then(
         () => namespace?.release(),
         (error: unknown) => {

@@ -2,7 +2,7 @@ import type Docker from 'dockerode'
 import type { Logger } from 'pino'
 import type { ContainerSpec } from '../core/function.ts'
 import type { Mount } from '../core/mount.ts'
-import { ask } from './docker.ts'
+import { ANSWER_MS, ask } from './docker.ts'
 import { GATE } from './gate.ts'
 import { toContainerName, toLabels } from './labels.ts'
 
@@ -17,6 +17,8 @@ export interface Namespace {
   release(): void
   /** It can't be used again. */
   drop(): void
+  /** Whether its holder still runs. */
+  isHeld(): Promise<boolean>
 }
 
 export interface NamespacesDeps {
@@ -70,12 +72,10 @@ export function createNamespaces(deps: NamespacesDeps): Namespaces {
     const name = toContainerName(`namespace-${newId()}`)
     names.add(name)
     try {
-      const holder = await docker.createContainer({
-        _query: { name },
-        _body: toBody(image),
-      } as never)
-      await holder.start()
-      const { Id, HostsPath, HostnamePath, ResolvConfPath } = await holder.inspect()
+      await toEngine('POST', `create?name=${name}`, toBody(image))
+      await toEngine('POST', `${name}/start`)
+      const holder = (await toEngine('GET', `${name}/json`)) as Docker.ContainerInspectInfo
+      const { Id, HostsPath, HostnamePath, ResolvConfPath } = holder
       const files = { hosts: HostsPath, hostname: HostnamePath, 'resolv.conf': ResolvConfPath }
       let dropped = false
       const namespace: Namespace = {
@@ -86,9 +86,12 @@ export function createNamespaces(deps: NamespacesDeps): Namespaces {
           if (!dropped) free.push(namespace)
         },
         drop: () => {
-          if (!dropped) void remove(name)
+          if (dropped) return
           dropped = true
+          forget(name)
+          void remove(name)
         },
+        isHeld: () => isRunning(name),
       }
       if (closed) namespace.drop()
       else free.push(namespace)
@@ -120,19 +123,37 @@ export function createNamespaces(deps: NamespacesDeps): Namespaces {
     }
   }
 
+  function toEngine(
+    method: 'GET' | 'POST' | 'DELETE',
+    path: string,
+    body?: object,
+  ): Promise<unknown> {
+    const question = { method, path: `/containers/${path}`, withinMs: ANSWER_MS }
+    return ask(docker, { ...question, ...(body && { body }) })
+  }
+
+  async function isRunning(name: string): Promise<boolean> {
+    const holder = (await toEngine('GET', `${name}/json`).catch(() => undefined)) as
+      | Docker.ContainerInspectInfo
+      | undefined
+    return holder?.State.Running === true
+  }
+
   async function remove(name: string): Promise<void> {
     // What can't be removed now is left to the sweep.
-    await ask(docker, { method: 'DELETE', path: `/containers/${name}?force=1&v=1` }).catch(() => {})
+    await toEngine('DELETE', `${name}?force=1&v=1`).catch(() => {})
+    names.delete(name)
+  }
+
+  function forget(name: string): void {
+    free = free.filter(({ holder }) => holder !== name)
     names.delete(name)
   }
 
   return {
     acquire,
     isLive: (name) => names.has(name),
-    forget(name) {
-      free = free.filter(({ holder }) => holder !== name)
-      names.delete(name)
-    },
+    forget,
     async close() {
       closed = true
       await making

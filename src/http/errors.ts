@@ -2,7 +2,7 @@ import { STATUS_CODES } from 'node:http'
 import { z } from 'zod'
 import type { ErrorCode } from '../core/error.ts'
 import { OneshotError } from '../core/error.ts'
-import type { Outcome } from '../core/outcome.ts'
+import type { Failure, Outcome } from '../core/outcome.ts'
 
 /** The only table of codes and statuses. */
 export const STATUS = {
@@ -29,6 +29,8 @@ export const STATUS = {
   engine_unreachable: 503,
 } as const satisfies Record<ErrorCode, number>
 
+export const PROBLEM_TYPE = 'application/problem+json'
+
 /** An error's body, after RFC 9457. */
 export const Problem = z
   .object({
@@ -52,22 +54,24 @@ export function toProblem(error: unknown): Problem {
     error instanceof OneshotError
       ? error
       : new OneshotError('internal', 'The gateway failed; its log tells more.')
-  const status = STATUS[code]
-  return {
-    type: 'about:blank',
-    title: STATUS_CODES[status] ?? 'Error',
-    status,
-    code,
-    detail: message,
-    ...(violations.length > 0 && { errors: [...violations] }),
-  }
+  const problem = createProblem(STATUS[code], code, message)
+  return violations.length > 0 ? { ...problem, errors: [...violations] } : problem
+}
+
+/** For an answer whose body can't tell of a failure otherwise. */
+export function toOutcomeProblem(outcome: Outcome, { code, detail }: Failure): Problem {
+  return createProblem(toEnvelopeStatus(outcome), code, detail)
+}
+
+function createProblem(status: number, code: ErrorCode, detail: string): Problem {
+  return { type: 'about:blank', title: STATUS_CODES[status] ?? 'Error', status, code, detail }
 }
 
 export function toHeaders(error: unknown): Record<string, string> {
   const { code, retryAfterSeconds: seconds } =
     error instanceof OneshotError ? error : { code: 'internal', retryAfterSeconds: undefined }
   return {
-    'Content-Type': 'application/problem+json',
+    'Content-Type': PROBLEM_TYPE,
     ...(seconds !== undefined && { 'Retry-After': String(seconds) }),
     // What may still come of the request is not waited for (RFC 9110, 15.5.9).
     ...(code === 'request_timeout' && { Connection: 'close' }),

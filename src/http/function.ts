@@ -30,6 +30,9 @@ export interface FunctionRouteDeps {
 /** How much of parameters, of all calls together, is held while the rest of them comes. */
 const MAX_HELD_BYTES = 64 * 1024 * 1024
 
+/** What nginx made the custom for a client that left before its answer. */
+const CLIENT_GONE = 499
+
 /** `POST /function/NAME`. */
 export function mountFunction(
   app: OpenAPIHono<Env>,
@@ -43,7 +46,8 @@ export function mountFunction(
     const preferred = spec.response === 'raw' ? 'application/octet-stream' : 'application/json'
     const form = negotiate(c.req.header('Accept'), preferred)
     outgoing.on('close', () => {
-      metrics.answered(spec.name, outgoing.statusCode, (clock() - c.get('receivedAt')) / 1000)
+      const status = outgoing.headersSent ? outgoing.statusCode : CLIENT_GONE
+      metrics.answered(spec.name, status, (clock() - c.get('receivedAt')) / 1000)
     })
     let running: Running | undefined
     let tooLarge: OneshotError | undefined

@@ -3,10 +3,10 @@ import { createRoute, z } from '@hono/zod-openapi'
 import { Envelope } from '../core/envelope.ts'
 import { FUNCTION_NAME } from '../gateway/catalog.ts'
 import type { Env } from './app.ts'
-import { Problem } from './errors.ts'
+import { PROBLEM_TYPE, Problem } from './errors.ts'
 
 const json = (schema: z.ZodType) => ({ 'application/json': { schema } })
-const problem = { 'application/problem+json': { schema: Problem } }
+const problem = { [PROBLEM_TYPE]: { schema: Problem } }
 
 /** A caller's own id that is safe to log and to send back. Another one is not refused: ours takes its place. */
 export const CallId = z

@@ -1,14 +1,15 @@
 import type { Settled } from '../core/invocation.ts'
 import type { Answer, AnswerContext } from './answer.ts'
 import { STATE, toEndHeaders, toTrailerHeader, writeChunk, writeHead } from './answer.ts'
-import { toEnvelopeStatus } from './errors.ts'
+import { PROBLEM_TYPE, toEnvelopeStatus, toOutcomeProblem } from './errors.ts'
 
 /** Up to this much is held back until the exit code is known, which then stands in the head. */
 const HELD_BYTES = 64 * 1024
 
 /**
  * stdout as the body. A longer one streams: its head says 200 before the end is known, so the exit code follows in a
- * trailer, and a failure breaks the connection off, so that no client takes half an answer for a whole one.
+ * trailer, and a failure breaks the connection off, so that no client takes half an answer for a whole one. What the
+ * engine failed at is told as a problem.
  */
 export function createRawAnswer(
   { outgoing, askForBody }: AnswerContext,
@@ -44,14 +45,17 @@ export function createRawAnswer(
       outgoing.end()
       return
     }
-    const body = held.subarray(0, heldBytes)
+    const { failure } = outcome
+    const body = failure
+      ? Buffer.from(JSON.stringify(toOutcomeProblem(outcome, failure)))
+      : held.subarray(0, heldBytes)
     const failed =
       outcome.reason === 'exited' || outcome.reason === 'oom_killed'
         ? 500
         : toEnvelopeStatus(outcome)
     writeHead(outgoing, invocation.state === 'succeeded' ? 200 : failed, {
       ...toEndHeaders(invocation),
-      'Content-Type': contentType,
+      'Content-Type': failure ? PROBLEM_TYPE : contentType,
       'Content-Length': body.length,
     })
     outgoing.end(body)

@@ -58,14 +58,14 @@ describe('the target', () => {
     )
   })
 
-  test('falls when the calls cease: to few, and after ten minutes to the min', () => {
+  test('falls when the calls cease: to few, to one, and after ten minutes to the min', () => {
     const now = 5 * MINUTE
     const busy = demandOf(3000, 100, now)
     const targets = [0, 1, 5, 10, 10.01].map((minutes) =>
       toTarget(auto, busy, 1000, now + minutes * MINUTE),
     )
     expect(targets[0]).toBeGreaterThan(10)
-    expect(targets.slice(1)).toEqual([4, 2, 2, 0])
+    expect(targets.slice(1)).toEqual([4, 1, 1, 0])
     expect(toTarget({ min: 4, max: 8 }, busy, 1000, now + 11 * MINUTE)).toBe(4)
   })
 

@@ -102,6 +102,23 @@ describe('a raw answer', () => {
     expect(String(await body())).toBe('half')
   })
 
+  test.each([
+    [502, { kind: 'not_started', failure: { code: 'image_not_found', detail: 'no image' } }],
+    [503, { kind: 'lost', failure: { code: 'engine_failed', detail: 'no engine' } }],
+  ] as const)('is a problem with %i if the engine failed', async (expected, taskEnd) => {
+    const { url, next } = await serve()
+    const answer = post(`${url}/function/test`, '', octets)
+    const { io, end } = await next()
+    await io.stdout(Buffer.from('half'))
+    end(taskEnd)
+    const { status, headers, body } = await answer
+    expect([status, headers['content-type']]).toEqual([expected, 'application/problem+json'])
+    expect(Problem.parse(JSON.parse(String(await body())))).toMatchObject({
+      status: expected,
+      ...taskEnd.failure,
+    })
+  })
+
   test('is what a definition with response: raw gives a client that does not mind', async () => {
     const { url, next } = await serve({ response: 'raw' })
     const answer = post(`${url}/function/test`, '', { Accept: '*/*' })

@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { request } from 'node:http'
 import { describe, expect, test } from 'vitest'
 import { OneshotError } from '../../src/core/error.ts'
 import type { TaskEnd } from '../../src/core/outcome.ts'
@@ -103,6 +105,19 @@ describe('GET /metrics', () => {
       `gateway_functions_seconds_count${labels(500)} 1`,
       `gateway_functions_seconds_count${labels(504)} 1`,
     ])
+  })
+
+  test('counts a client that left before its answer as that', async () => {
+    const served = await serve()
+    const outgoing = request(`${served.url}/function/test`, { method: 'POST' })
+    outgoing.on('error', () => {}).end()
+    const { end, stop } = await served.next()
+    outgoing.destroy()
+    await once(stop, 'abort')
+    end({ kind: 'stopped', by: 'cancelled', exitCode: null })
+    await expect
+      .poll(() => samples(served, 'gateway_function_invocation_total'))
+      .toEqual(['gateway_function_invocation_total{function_name="test",code="499"} 1'])
   })
 
   test('shows what runs and what waits', async () => {
