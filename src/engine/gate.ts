@@ -78,7 +78,8 @@ done
 oneshot_pid=$!
 [ -z "$oneshot_early" ] || oneshot_hand_on "$oneshot_early"
 exec 3<&-
-oneshot_code=0
+wait "$oneshot_pid"
+oneshot_code=$?
 while kill -0 "$oneshot_pid"; do
   wait "$oneshot_pid"
   oneshot_code=$?

@@ -1,5 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { buffer } from 'node:stream/consumers'
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
@@ -31,6 +32,7 @@ function open(
   { command, before }: (typeof SHELLS)[number],
   call: Partial<GatedCall>,
   environment: NodeJS.ProcessEnv = { PATH: process.env['PATH'] },
+  lingerMs = 0,
 ) {
   const shell = spawn(command, [...before, ...GATE.slice(1)], {
     env: environment,
@@ -39,18 +41,24 @@ function open(
   })
   // A command may end without reading its input.
   shell.stdin.on('error', () => {})
-  shell.stdin.write(toNonceLine(nonce))
+  shell.stdin.write(toNonceLine(nonce, lingerMs))
   shell.stdin.write(toCallLine({ environment: {}, argv: ['true'], hasInput: true, ...call }))
   const outputs = Promise.all([buffer(shell.stdout), buffer(shell.stderr), once(shell, 'close')])
   return {
     pid: shell.pid as number,
     stdin: shell.stdin,
     stdout: shell.stdout,
+    /** All there is once it has ended, its input open until then. */
+    ended: () => collect(),
     async end(input: string | Uint8Array = ''): Promise<Opened> {
       shell.stdin.end(input)
-      const [stdout, stderr, [code]] = await outputs
-      return { stdout, stderr, code: code as number | null }
+      return collect()
     },
+  }
+
+  async function collect(): Promise<Opened> {
+    const [stdout, stderr, [code]] = await outputs
+    return { stdout, stderr, code: code as number | null }
   }
 }
 
@@ -101,32 +109,36 @@ const hostile = fc
   .map((value) => value.replaceAll('\0', ''))
 
 describe.each(SHELLS)('the gate in $name', (shell) => {
-  test('gives the command its arguments and its environment as they are, whatever they hold', async () => {
-    const names = ['VALUE', 'n', 'l', 'p', '_x', 'IFSX']
-    await fc.assert(
-      fc.asyncProperty(
-        fc.array(hostile, { maxLength: 5 }),
-        fc.dictionary(fc.constantFrom(...names), hostile),
-        async (values, environment) => {
-          const script = `for a; do printf '%s\\0' "$a"; done; for k in ${names.join(' ')}; do printenv $k; printf '\\0'; done`
-          const argv = ['sh', '-c', script, 'sh', ...values]
-          const { stdout, code } = await open(shell, { argv, environment }).end()
-          const { before, report } = part(stdout)
-          const seen = before.split('\0')
-          expect(seen.slice(0, values.length)).toEqual(values.map(wellFormed))
-          const variables = seen.slice(values.length, values.length + names.length)
-          expect(variables).toEqual(
-            names.map((name) => {
-              const value = environment[name]
-              return value === undefined ? '' : `${wellFormed(value)}\n`
-            }),
-          )
-          expect([report, code]).toEqual([0, 0])
-        },
-      ),
-      { numRuns: 60 },
-    )
-  })
+  test(
+    'gives the command its arguments and its environment as they are, whatever they hold',
+    { timeout: 30_000 },
+    async () => {
+      const names = ['VALUE', 'n', 'l', 'p', '_x', 'IFSX']
+      await fc.assert(
+        fc.asyncProperty(
+          fc.array(hostile, { maxLength: 5 }),
+          fc.dictionary(fc.constantFrom(...names), hostile),
+          async (values, environment) => {
+            const script = `for a; do printf '%s\\0' "$a"; done; for k in ${names.join(' ')}; do printenv $k; printf '\\0'; done`
+            const argv = ['sh', '-c', script, 'sh', ...values]
+            const { stdout, code } = await open(shell, { argv, environment }).end()
+            const { before, report } = part(stdout)
+            const seen = before.split('\0')
+            expect(seen.slice(0, values.length)).toEqual(values.map(wellFormed))
+            const variables = seen.slice(values.length, values.length + names.length)
+            expect(variables).toEqual(
+              names.map((name) => {
+                const value = environment[name]
+                return value === undefined ? '' : `${wellFormed(value)}\n`
+              }),
+            )
+            expect([report, code]).toEqual([0, 0])
+          },
+        ),
+        { numRuns: 60 },
+      )
+    },
+  )
 
   test('adds nothing to the environment, and takes nothing away', async () => {
     const environment = { PATH: process.env['PATH'], HOME: '/home', ODD: 'it', OLDPWD: '/old' }
@@ -191,6 +203,31 @@ describe.each(SHELLS)('the gate in $name', (shell) => {
     const { stdout } = await open(shell, { argv: ['cat'] }).end(input)
     expect(stdout.subarray(0, input.length).equals(input)).toBe(true)
     expect(part(stdout.subarray(input.length))).toEqual({ before: '', report: 0 })
+  })
+
+  test('gives a command without input nothing to read, and does not wait for the end of it', async () => {
+    const argv = ['sh', '-c', 'cat; readlink /proc/$$/fd/0']
+    const { stdout } = await open(shell, { argv, hasInput: false }).ended()
+    expect(part(stdout)).toEqual({ before: '/dev/null\n', report: 0 })
+  })
+
+  test('outlasts its report as long as it is told to, unless it is signalled', async () => {
+    const gate = open(shell, { argv: ['true'] }, undefined, 120_000)
+    const isOver = gate.ended().then(() => true)
+    const [report] = (await once(gate.stdout, 'data')) as [Buffer]
+    expect(part(report)).toEqual({ before: '', report: 0 })
+    // Its second process is asleep by the time that a third one is there.
+    const children = `/proc/${gate.pid}/task/${gate.pid}/children`
+    await expect.poll(() => readFileSync(children, 'utf8').trim()).not.toBe('')
+    expect(await Promise.race([isOver, Promise.resolve(false)])).toBe(false)
+    process.kill(gate.pid, 'SIGTERM')
+    await gate.ended()
+  })
+
+  test.each(['KILL', 'TERM'])('does not outlast a command that %s ended', async (signal) => {
+    const argv = ['sh', '-c', `kill -${signal} $$`]
+    const { stdout, code } = await open(shell, { argv }, undefined, 120_000).end()
+    expect(part(stdout).report).toBe(code)
   })
 
   test.each(['TERM', 'HUP', 'USR1', 'USR2'] as const)(
