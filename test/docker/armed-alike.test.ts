@@ -133,6 +133,7 @@ describe('an armed call gives the same envelope as one without a gate:', () => {
     ['input that is left unread', 'exit 4', bytes, { exitCode: 4 }],
     ['input that is read in part', 'head -c 5', 'x'.repeat(MIB), { stdout: 'xxxxx' }],
     ['no input', 'wc -c', undefined, { stdout: '0\n' }],
+    ['where no input comes from', 'readlink /proc/self/fd/0', undefined, { stdout: '/dev/null\n' }],
     ['lines of input', 'read a; read b; echo "$b $a"', 'one\ntwo\n', { stdout: 'two one\n' }],
     [
       'output that looks like a trailer',

@@ -35,6 +35,13 @@ warm: 2
 `,
   secretive:
     'image: busybox:stable\nnetwork_mode: none\nsecrets: [token]\ncommand: [cat, /run/secrets/token]\nwarm: 1\n',
+  named: `image: busybox:stable
+network_mode: none
+parameters: { name: { type: string, required: true } }
+command: ['\${{ name }}', named]
+warm: 1
+`,
+  nobody: 'image: busybox:stable\nnetwork_mode: none\nuser: nosuch\nwarm: 0\n',
   forever: `image: busybox:stable
 network_mode: none
 command: [sh, -c, 'echo begun; exec sleep 1000']
@@ -77,8 +84,8 @@ async function buildImages(): Promise<void> {
 
 async function call(name: string) {
   const response = await fetch(`${program.url}/function/${name}`, { method: 'POST' })
-  const { stdout, stderr, exitCode } = (await response.json()) as Envelope
-  return { start: response.headers.get('x-oneshot-start'), stdout, stderr, exitCode }
+  const envelope = (await response.json()) as Envelope
+  return { ...envelope, start: response.headers.get('x-oneshot-start') }
 }
 
 async function callArmed(name: string) {
@@ -203,6 +210,14 @@ describe('what cannot be held back runs cold, and says why:', () => {
     await noContainers(name)
   })
 
+  test('but not what one call alone asks for', async () => {
+    expect((await call('named?name=-x')).start).toBe('cold')
+    const detail = await (await fetch(`${program.url}/functions/named`)).json()
+    expect(detail).not.toHaveProperty('cold')
+    await whenArmed(program, 'named')
+    expect(await call('named?name=echo')).toMatchObject({ start: 'armed', stdout: 'named\n' })
+  })
+
   test('but what can be armed has no reason to give', async () => {
     await whenArmed(program, 'steady')
     const detail = await (await fetch(`${program.url}/functions/steady`)).json()
@@ -233,6 +248,21 @@ describe('a network namespace made ahead', () => {
       shared = Math.max(shared, modes.length)
     }
     expect(shared).toBeGreaterThan(1)
+  })
+
+  test('outlives a container of its that the engine refuses', async () => {
+    const holders = async () => {
+      const all = await findContainers()
+      return all
+        .filter(({ Names }) => Names[0]?.startsWith('/oneshot-namespace-'))
+        .map(({ Id }) => Id)
+    }
+    const before = await eventually(holders, (ids) => ids.length > 0)
+    for (let turn = 0; turn < 3; turn += 1) {
+      const { error } = await call('nobody')
+      expect(error).toMatchObject({ code: 'container_refused' })
+    }
+    expect(await holders()).toEqual(expect.arrayContaining(before))
   })
 
   test('has files that its container cannot change, and no interface but loopback', async () => {
