@@ -64,9 +64,13 @@ async function main(seconds: number): Promise<boolean> {
   const best = loops.reduce((a, b) => (b.perSecond > a.perSecond ? b : a))
   await using gateway = await startArmedGateway('auto')
   await loop('warm-up', FLIGHT, 10, gateway.call, () => Promise.resolve())
-  // What was called last is removed and armed anew behind the measured end, as it was behind the warm-up's.
-  const ours = await loop(`gateway, ${FLIGHT} in flight`, FLIGHT, seconds, gateway.call, () =>
-    Promise.resolve(),
+  await using watch = await watchContainers(
+    engine,
+    'oneshot.function=where',
+    new AbortController().signal,
+  )
+  const ours = await loop(`gateway, ${FLIGHT} in flight`, FLIGHT, seconds, gateway.call, (count) =>
+    watch.removed(count),
   )
   const head = ['', 'calls', 'min ms', 'median', 'p95', 'p99', 'max', 'calls/s']
   const rows = [...loops, ours].map(({ name, times, perSecond }) =>
