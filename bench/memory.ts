@@ -1,21 +1,15 @@
-import { once } from 'node:events'
-import { readFile, readdir, writeFile } from 'node:fs/promises'
-import { request } from 'node:http'
-import type { IncomingMessage, RequestOptions } from 'node:http'
-import { Readable } from 'node:stream'
+import { readFile, readdir } from 'node:fs/promises'
 import { json } from 'node:stream/consumers'
-import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Envelope } from '../src/core/envelope.ts'
+import { floodEcho, floodEnvelope, floodRaw, GIB, MIB, post } from '../test/flood.ts'
 import { startProgram } from '../test/program.ts'
+import { peakDuring, readResident } from '../test/resident.ts'
 import { startArmedGateway } from './armed-gateway.ts'
 import { createEngineClient } from './engine-client.ts'
 import { describeLoad, describeMachine } from './machine.ts'
 import type { Target } from './table.ts'
 import { report, toTable } from './table.ts'
 
-const MIB = 1024 ** 2
-const GIB = 1024 ** 3
 const MAX_GROWTH_MIB = 96
 /** How long the slow reader reads, and how long it pauses after each piece. */
 const SLOW_MS = 20_000
@@ -24,28 +18,22 @@ const PAUSE_MS = 50
 const SETTLE_MS = 2_000
 const ARMED = 50
 
-const RAW = { Accept: 'application/octet-stream' }
-
 /** Something to have the gateway do; what it is measured at must not be a failure, so each checks its own end. */
 type Load = (url: string) => Promise<void>
 
 const loads: Readonly<Record<string, Load>> = {
   '1 GiB through echo, raw': async (url) => {
-    const response = await post(`${url}/function/echo`, { headers: RAW }, zeros(GIB))
-    let bytes = 0
-    for await (const chunk of response as AsyncIterable<Buffer>) bytes += chunk.length
+    const { bytes, exitCode } = await floodEcho(url, GIB)
     check(bytes === GIB, `echo gave back ${bytes} bytes`)
-    const exitCode = response.trailers['x-oneshot-exit-code']
     check(exitCode === '0', `echo ended with ${exitCode}`)
   },
   'flood of 1 GiB, envelope': async (url) => {
-    const response = await post(`${url}/function/flood?bytes=${GIB}`)
-    const { exitCode, truncated, stdout } = (await json(response)) as Envelope
+    const { exitCode, truncated, stdout } = await floodEnvelope(url, GIB)
     check(exitCode === 0 && truncated, `flood ended with ${exitCode}, truncated ${truncated}`)
     check(stdout.length === MIB, `the envelope holds ${stdout.length} bytes`)
   },
   'flood of 1 GiB, raw, a slow reader': async (url) => {
-    const response = await post(`${url}/function/flood?bytes=${GIB}`, { headers: RAW })
+    const response = await floodRaw(url, GIB)
     const end = performance.now() + SLOW_MS
     for await (const chunk of response as AsyncIterable<Buffer>) {
       check(chunk.length > 0, 'nothing came')
@@ -62,18 +50,16 @@ async function main(): Promise<boolean> {
   await using gateway = await startProgram({ env: { ONESHOT_TIMEOUT: '10m' } })
   await json(await post(`${gateway.url}/function/hello`))
   await sleep(SETTLE_MS)
-  const idle = await readStatus(gateway.pid, 'VmRSS')
+  const idle = await readResident(gateway.pid)
 
   const targets: Target[] = [{ what: 'idle RSS, MiB', value: idle, atMost: 120 }]
   const rows: string[][] = [['idle, after one call', idle.toFixed(1), '', '']]
   for (const [name, load] of Object.entries(loads)) {
-    await resetPeak(gateway.pid)
     const startedAt = performance.now()
-    await load(gateway.url)
+    const { peakMiB } = await peakDuring(gateway.pid, () => load(gateway.url))
     const seconds = (performance.now() - startedAt) / 1000
-    const peak = await readStatus(gateway.pid, 'VmHWM')
-    const growth = peak - idle
-    rows.push([name, peak.toFixed(1), growth.toFixed(1), seconds.toFixed(1)])
+    const growth = peakMiB - idle
+    rows.push([name, peakMiB.toFixed(1), growth.toFixed(1), seconds.toFixed(1)])
     targets.push({ what: `${name}, MiB over idle`, value: growth, atMost: MAX_GROWTH_MIB })
     await sleep(SETTLE_MS)
   }
@@ -92,7 +78,7 @@ async function measureArmed(): Promise<{ rows: string[][]; targets: Target[] }> 
   await gateway.armed(ARMED, SETTLE_MS)
   await gateway.call()
   await gateway.armed(ARMED, SETTLE_MS)
-  const rss = await readStatus(pid, 'VmRSS')
+  const rss = await readResident(pid)
   const shims = await readShims()
   const each = shims.rssMiB / shims.count
   return {
@@ -117,36 +103,6 @@ async function readShims(): Promise<{ count: number; rssMiB: number }> {
     shims.rssMiB += Number(kilobytes) / 1024
   }
   return shims
-}
-
-async function post(
-  url: string,
-  options: RequestOptions = {},
-  body?: Readable,
-): Promise<IncomingMessage> {
-  const outgoing = request(url, { method: 'POST', ...options })
-  // The answer begins while the body is still on its way; should that fail, the answer breaks off.
-  if (body) pipeline(body, outgoing).catch(() => {})
-  else outgoing.end()
-  const [response] = (await once(outgoing, 'response')) as [IncomingMessage]
-  check(response.statusCode === 200, `${url} answered ${response.statusCode}`)
-  return response
-}
-
-function zeros(bytes: number): Readable {
-  const piece = Buffer.alloc(64 * 1024)
-  return Readable.from(Array.from({ length: bytes / piece.length }, () => piece))
-}
-
-/** From /proc, in MiB. */
-async function readStatus(pid: number, field: 'VmRSS' | 'VmHWM'): Promise<number> {
-  const status = await readFile(`/proc/${pid}/status`, 'utf8')
-  return Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(status)?.[1]) / 1024
-}
-
-/** VmHWM starts again from what is in use now: see proc_pid_clear_refs(5). */
-function resetPeak(pid: number): Promise<void> {
-  return writeFile(`/proc/${pid}/clear_refs`, '5')
 }
 
 function check(fact: boolean, complaint: string): void {
