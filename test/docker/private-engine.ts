@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { mkdtemp, readFile } from 'node:fs/promises'
+import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -7,7 +7,7 @@ import { promisify } from 'node:util'
 const run = promisify(execFile)
 const script = join(import.meta.dirname, '../../scripts/engine')
 
-/** An engine of a test's own, which it may stop and start as it likes. Needs root, as any engine does. */
+/** An engine of a test's own, which it may stop and start as it likes. Needs root, or sudo, as any engine does. */
 export interface PrivateEngine {
   /** For `DOCKER_HOST`. */
   readonly address: string
@@ -24,11 +24,9 @@ export interface PrivateEngine {
 export async function startPrivateEngine(image: string): Promise<PrivateEngine> {
   const folder = await mkdtemp(join(tmpdir(), 'oneshot-engine-'))
   const address = `unix://${folder}/run/docker.sock`
-  const env = { ...process.env, ONESHOT_ENGINE_DIR: folder }
-  // A network of its own: two engines on one would share a bridge, and one without a bridge (`--bridge=none`) deletes
-  // that of the engine which serves the other tests.
-  const engine = async (...args: string[]) =>
-    void (await run('unshare', ['--net', script, ...args], { env }))
+  // Without a bridge (`--bridge=none`) it would delete that of the engine which serves the other tests.
+  const env = { ...process.env, ONESHOT_ENGINE_DIR: folder, ONESHOT_ENGINE_NETWORK: 'own' }
+  const engine = async (...args: string[]) => void (await run(script, args, { env }))
   const up = () => engine('up')
   await up()
   await run('sh', ['-c', 'docker save "$1" | docker -H "$2" load -q', 'sh', image, address])
@@ -36,10 +34,7 @@ export async function startPrivateEngine(image: string): Promise<PrivateEngine> 
     address,
     up,
     down: () => engine('down'),
-    async kill() {
-      const pid = Number(await readFile(join(folder, 'run/docker.pid'), 'utf8'))
-      process.kill(pid, 'SIGKILL')
-    },
+    kill: () => engine('kill'),
     purge: () => engine('down', '--purge'),
   }
 }
