@@ -18,6 +18,7 @@ export default defineConfig({
         test: {
           name: 'docker',
           include: ['test/docker/**/*.test.ts', 'test/program.test.ts'],
+          globalSetup: ['test/docker/leftovers.ts'],
           testTimeout: 60_000,
           hookTimeout: 120_000,
           // One engine serves them all, and two cores: files one after another keep timings honest.

@@ -1,11 +1,14 @@
 import Docker from 'dockerode'
+import { inject } from 'vitest'
 
 const docker = new Docker()
 
-/** The containers, running or not, that any gateway has made, of one function or all. */
+/** The containers, running or not, that any gateway has made since the tests began, of one function or all. */
 export async function findContainers(functionName?: string): Promise<Docker.ContainerInfo[]> {
   const label = functionName === undefined ? 'oneshot.gateway' : `oneshot.function=${functionName}`
-  return docker.listContainers({ all: true, filters: { label: [label] } })
+  const containers = await docker.listContainers({ all: true, filters: { label: [label] } })
+  const leftovers = inject('leftovers')
+  return containers.filter(({ Id }) => !leftovers.includes(Id))
 }
 
 /** Asks again until `done` says so; rejects after `ms`. For what the engine tells by no event of ours. */
