@@ -4,7 +4,7 @@ import { Agent, request } from 'node:http'
 import { json, text } from 'node:stream/consumers'
 import type { Envelope } from '../src/core/envelope.ts'
 import type { Program } from '../test/program.ts'
-import { startProgram } from '../test/program.ts'
+import { startGateway } from './gateway.ts'
 
 export interface TimedCall {
   readonly ms: number
@@ -27,7 +27,7 @@ const COMMAND = ['head', '-n', '1', '/proc/self/mountinfo']
 /** A gateway with one function, whose calls tell which container they ran in. */
 export async function startArmedGateway(warm: number | 'auto'): Promise<ArmedGateway> {
   const definition = { image: 'busybox:stable', network_mode: 'none', warm, command: COMMAND }
-  const program = await startProgram({
+  const program = await startGateway({
     functions: { where: JSON.stringify(definition) },
     env: { ONESHOT_WARM_MEMORY: '1g' },
   })

@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import { parseArgs } from 'node:util'
-import { startProgram } from '../test/program.ts'
 import { checkAlike } from './alike.ts'
 import type { ContainerWatch } from './container-watch.ts'
 import { watchContainers } from './container-watch.ts'
 import type { Contestant, Work } from './contestant.ts'
 import { createBareEngine, createDockerRun, createGatewayCall, toDefinition } from './contestant.ts'
 import { createEngineClient } from './engine-client.ts'
+import { startGateway } from './gateway.ts'
 import { describeLoad, describeMachine } from './machine.ts'
 import { meanRate, median, quantile, shuffled } from './statistics.ts'
 import type { Target } from './table.ts'
@@ -34,7 +34,7 @@ async function main({ runs, flight, batches, signal }: Options): Promise<boolean
   await using watch = await watchContainers(engine, `bench.cold=${labels['bench.cold']}`, signal)
   const works: readonly Work[] = ['none', 'bridge'].map((network) => ({ network, labels }))
   const functions = Object.fromEntries(works.map((work) => [work.network, toDefinition(work)]))
-  await using gateway = await startProgram({
+  await using gateway = await startGateway({
     functions,
     // None armed and no network made ahead: each call starts from nothing, like the others' containers.
     env: { ONESHOT_WARM_MEMORY: '0', ONESHOT_NAMESPACES: '0' },

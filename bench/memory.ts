@@ -2,10 +2,10 @@ import { readFile, readdir } from 'node:fs/promises'
 import { json } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { floodEcho, floodEnvelope, floodRaw, GIB, MIB, post } from '../test/flood.ts'
-import { startProgram } from '../test/program.ts'
 import { peakDuring, readResident } from '../test/resident.ts'
 import { startArmedGateway } from './armed-gateway.ts'
 import { createEngineClient } from './engine-client.ts'
+import { startGateway } from './gateway.ts'
 import { describeLoad, describeMachine } from './machine.ts'
 import type { Target } from './table.ts'
 import { report, toTable } from './table.ts'
@@ -47,7 +47,7 @@ const loads: Readonly<Record<string, Load>> = {
 async function main(): Promise<boolean> {
   console.log(`${await describeMachine(createEngineClient())}\nload ${describeLoad()}`)
   // The gallery's own functions; a slow machine may take longer for a GiB than they have by default.
-  await using gateway = await startProgram({ env: { ONESHOT_TIMEOUT: '10m' } })
+  await using gateway = await startGateway({ env: { ONESHOT_TIMEOUT: '10m' } })
   await json(await post(`${gateway.url}/function/hello`))
   await sleep(SETTLE_MS)
   const idle = await readResident(gateway.pid)

@@ -5,8 +5,8 @@ import { json } from 'node:stream/consumers'
 import { isDeepStrictEqual, parseArgs } from 'node:util'
 import type { Envelope } from '../src/core/envelope.ts'
 import { toComparable } from '../test/comparable.ts'
-import { startProgram } from '../test/program.ts'
 import { createEngineClient } from './engine-client.ts'
+import { startGateway } from './gateway.ts'
 import { describeLoad, describeMachine } from './machine.ts'
 import type { Order } from './order.ts'
 import { toDefinition, toOrder } from './order.ts'
@@ -33,7 +33,7 @@ const HASTY = { timeout: '3s', stop_grace_period: '2s' }
 async function main({ calls, flight, seed }: Options): Promise<boolean> {
   const engine = createEngineClient()
   console.log(`${await describeMachine(engine)}\nload ${describeLoad()}\nseed ${seed}`)
-  const gateway = await startProgram({
+  const gateway = await startGateway({
     functions: {
       mixed: toDefinition({ warm: flight }),
       'mixed-bare': toDefinition({ warm: 0 }),
@@ -88,15 +88,15 @@ async function main({ calls, flight, seed }: Options): Promise<boolean> {
   }
 
   const startedAt = performance.now()
-  let left: string[]
+  let label: string
   try {
     await Promise.all(Array.from({ length: flight }, lane))
+    label = await findGatewayLabel()
   } finally {
-    const filter = await findGatewayLabel()
     agent.destroy()
     await gateway.stop()
-    left = await list(filter)
   }
+  const left = await list(label)
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(0)
   const rows = Array.from(starts, ([what, count]) => [what, String(count)])
   console.log(`\n${toTable(['calls', ''], rows)}\n`)

@@ -20,7 +20,7 @@ export interface Program extends AsyncDisposable {
   readonly functionsFolder: string
   /** What it has logged so far; grows. */
   readonly logs: readonly LogRecord[]
-  /** Asks it to end and waits until it has: its exit code, null if a signal ended it. May be called again. */
+  /** Asks it to end and waits until it has: its exit code, null if a signal ended it. The same signal is sent once. */
   stop(signal?: NodeJS.Signals): Promise<number | null>
 }
 
@@ -29,6 +29,8 @@ export interface ProgramOptions {
   readonly env?: Readonly<Record<string, string | undefined>>
   /** Definitions by name, served instead of the gallery. */
   readonly functions?: Readonly<Record<string, string>>
+  /** Keeps a terminal's signals from it: a second one, after that of `stop`, would end it before it has cleaned up. */
+  readonly detached?: boolean
 }
 
 /**
@@ -36,7 +38,7 @@ export interface ProgramOptions {
  * Rejects with the exit code and what it wrote, if it ends before that.
  */
 export async function startProgram(options: ProgramOptions = {}): Promise<Program> {
-  const { env = {}, functions } = options
+  const { env = {}, functions, detached = false } = options
   const temporary = await mkdtemp(join(tmpdir(), 'oneshot-'))
   const functionsFolder = join(functions ? temporary : root, 'functions')
   if (functions) await mkdir(functionsFolder)
@@ -54,6 +56,7 @@ export async function startProgram(options: ProgramOptions = {}): Promise<Progra
       ...env,
     },
     stdio: ['ignore', 'pipe', 'pipe'],
+    detached,
   })
   const ended = once(child, 'close').then(async ([code]) => {
     await rm(temporary, { recursive: true, force: true })
@@ -77,8 +80,10 @@ export async function startProgram(options: ProgramOptions = {}): Promise<Progra
   })
   const url = await Promise.race([listening, failed])
 
+  let sent: NodeJS.Signals | undefined
   const stop = (signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> => {
-    child.kill(signal)
+    if (signal !== sent) child.kill(signal)
+    sent = signal
     return ended
   }
   return {
