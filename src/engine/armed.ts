@@ -149,11 +149,11 @@ export function createArmedPool(deps: ArmedPoolDeps): ArmedPool {
   async function arm(shelf: Shelf): Promise<void> {
     const { spec } = shelf
     const startedAt = clock()
-    const filesStamp = files.stamp(spec.container)
     arming += 1
     shelf.arming += 1
     try {
       const { container } = spec
+      const filesStamp = files.stamp(container)
       const blueprint = {
         name: toContainerName(newId()),
         spec,

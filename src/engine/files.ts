@@ -36,10 +36,7 @@ export function createFiles({ docker, secretsFolder, configsFolder }: FilesDeps)
         ...secrets.map(({ source }) => join(secretsFolder, source)),
         ...configs.map(({ source }) => join(configsFolder, source)),
       ]
-        .map((path) => {
-          const found = statSync(path, { throwIfNoEntry: false })
-          return `${found?.ino}:${found?.mtimeMs}:${found?.size}`
-        })
+        .map(toMark)
         .join(),
     async copyInto(container, { secrets, configs, readOnly }) {
       const references = [
@@ -107,5 +104,15 @@ async function read(kind: string, folder: string, name: string): Promise<Buffer>
     return await file.readFile()
   } finally {
     await file.close()
+  }
+}
+
+/** Of a file that can't be looked at, why: the call that reads it tells. */
+function toMark(path: string): string {
+  try {
+    const { ino, mtimeMs, size } = statSync(path)
+    return `${ino}:${mtimeMs}:${size}`
+  } catch (error) {
+    return String((error as NodeJS.ErrnoException).code)
   }
 }

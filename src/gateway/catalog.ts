@@ -89,11 +89,14 @@ export function createCatalog({
   let timer: NodeJS.Timeout | undefined
   let debounce: NodeJS.Timeout | undefined
   let scanning = Promise.resolve()
+  let isWaiting = false
+  /** Why the last scan failed. */
+  let unreadable: string | undefined
 
   async function start(): Promise<void> {
     await scan()
     watcher = watchFolder()
-    timer = setInterval(() => void rescan(), rescanMs).unref()
+    timer = setInterval(rescanSoon, rescanMs).unref()
   }
 
   function watchFolder(): FSWatcher | undefined {
@@ -102,7 +105,7 @@ export function createCatalog({
       return watch(folder, { persistent: false }, () => {
         debounce ??= setTimeout(() => {
           debounce = undefined
-          void rescan()
+          rescanSoon()
         }, DEBOUNCE_MS).unref()
       }).on('error', () => {})
     } catch {
@@ -111,10 +114,29 @@ export function createCatalog({
   }
 
   function rescan(): Promise<void> {
-    scanning = scanning
-      .then(scan)
-      .catch((error: unknown) => onChange?.({ type: 'unreadable', error: error as Error }))
+    scanning = scanning.then(scanOrTell)
     return scanning
+  }
+
+  async function scanOrTell(): Promise<void> {
+    try {
+      await scan()
+      unreadable = undefined
+    } catch (error) {
+      const { message } = error as Error
+      if (message !== unreadable) onChange?.({ type: 'unreadable', error: error as Error })
+      unreadable = message
+    }
+  }
+
+  /** A scan that waits for the one before it sees all that a further one would. */
+  function rescanSoon(): void {
+    if (isWaiting) return
+    isWaiting = true
+    void scanning.then(() => {
+      isWaiting = false
+      return rescan()
+    })
   }
 
   function update(changed: Partial<DefinitionSettings>): Promise<void> {

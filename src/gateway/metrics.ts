@@ -101,7 +101,7 @@ export function createMetrics({ engine, admission }: MetricsDeps): Metrics {
   return {
     settled({ functionName, state, outcome, start, timings }) {
       invocations.inc({ function: functionName, state, reason: outcome.reason })
-      if (outcome.reason === 'lost') engineErrors.inc({ code: 'lost' })
+      if (outcome.reason === 'lost') engineErrors.inc({ code: outcome.failure?.code ?? 'lost' })
       if (timings.runMs !== undefined) starts.inc({ function: functionName, start })
       const { queueMs, pullMs = 0, createMs = 0, startMs, runMs, collectMs } = timings
       const startup = startMs === undefined ? undefined : pullMs + createMs + startMs

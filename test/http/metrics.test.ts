@@ -140,7 +140,7 @@ describe('GET /metrics', () => {
     await call(served, { kind: 'lost', failure: { code: 'engine_failed', detail: 'x' } })
     expect(await samples(served, 'oneshot_engine_errors_total')).toEqual([
       'oneshot_engine_errors_total{code="engine_unreachable"} 1',
-      'oneshot_engine_errors_total{code="lost"} 1',
+      'oneshot_engine_errors_total{code="engine_failed"} 1',
     ])
     expect(await samples(served, 'oneshot_invocations_total')).toContain(
       'oneshot_invocations_total{function="test",state="refused",reason="engine_unreachable"} 1',
