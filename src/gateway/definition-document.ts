@@ -1,4 +1,4 @@
-import type { Document, Node, Scalar, YAMLError } from 'yaml'
+import type { Alias, Document, Node, Pair, Scalar, YAMLError, YAMLMap } from 'yaml'
 import { isAlias, isMap, isScalar, isSeq, LineCounter, parse, parseDocument, visit } from 'yaml'
 import type { DefinitionProblem } from '../core/definition/definition.ts'
 import { interpolate } from '../core/interpolate.ts'
@@ -79,13 +79,13 @@ export function readDocument(
       return unreadable(at(0, '', 'expected a map of keys such as image and command'))
     }
     const source = maskSecrets(written as Record<string, unknown>)
-    const filled = fillIn(document, environment)
+    const aliases = readAliases(document)
+    const filled = fillIn(document.contents, aliases, environment)
     const locate = ({ path, message }: DefinitionProblem) =>
-      at(offsetOf(document, path), path.join('.'), filled.redact(message))
-    const value: unknown = document.toJS({ maxAliasCount: MAX_ALIASES })
+      at(offsetOf(document.contents, aliases, path), path.join('.'), filled.redact(message))
     return {
       source,
-      value,
+      value: filled.value,
       warnings: filled.warnings,
       problems: firstOf(filled.problems).map(locate),
       locate,
@@ -141,40 +141,48 @@ function quoteHint(text: string, { pos: [offset] }: YAMLError): string {
   return before.includes('${') ? ': inside [ ] and { }, put quotes around ${…}' : ''
 }
 
-/** Keys below which numbers are meant as texts: `VERSION: 1.10` is not 1.1. */
-const textMaps = new Set(['environment', 'env', 'labels', 'driver_opts', 'options', 'sysctls'])
 /** Texts of JSON Schema that are shown or matched, where a `$` is a `$`. */
 const verbatim = new Set(['description', 'title', 'examples', 'pattern'])
 
-/** Changes the document's scalars to what they are once variables are filled in. */
-function fillIn(document: Document, environment: Readonly<Record<string, string | undefined>>) {
+/** What the document says once variables are filled in. Each value is read by where it is used, not where it is anchored. */
+function fillIn(
+  contents: unknown,
+  aliases: Aliases,
+  environment: Readonly<Record<string, string | undefined>>,
+) {
   const problems: DefinitionProblem[] = []
   const unset = new Set<string>()
   const used = new Map<string, string>()
 
-  function fill(scalar: Scalar, path: Path): void {
-    const { value, source = '' } = scalar
-    if (typeof value === 'number') {
-      const isText = textMaps.has(String(path.at(-2)))
-      // With a leading 0, YAML 1.1 and 1.2 read different numbers: whoever takes it shall decide.
-      if (isText || /^0o?\d/.test(source)) scalar.value = source
+  function read(node: unknown, path: Path): unknown {
+    const target = resolved(node, aliases)
+    if (isSeq(target)) return target.items.map((item, index) => read(item, [...path, index]))
+    if (isMap(target)) {
+      const pairs = [...pairsOf(target, aliases)].filter(([key]) => !isPassedOver(path, key))
+      return Object.fromEntries(pairs.map(([key, { value }]) => [key, read(value, [...path, key])]))
     }
-    if (typeof value !== 'string') return
+    return isScalar(target) ? readScalar(target, path) : null
+  }
+
+  function readScalar({ value, source = '', type }: Scalar, path: Path): unknown {
+    if (typeof value === 'number') return isKeptAsWritten(source, path) ? source : value
+    if (typeof value !== 'string') return value
     if (value.includes('\0')) problems.push({ path, message: 'expected no NUL character' })
-    else if (!isVerbatim(path)) fillText(scalar, value, path)
+    else if (!isVerbatim(path)) return readText(value, type === 'PLAIN', path)
+    return value
   }
 
-  function fillText(scalar: Scalar, written: string, path: Path): void {
-    const read = interpolate(written, environment)
-    if (read.problem) problems.push({ path, message: read.problem })
-    for (const name of read.unset) unset.add(name)
-    for (const [name, value] of Object.entries(read.used)) used.set(name, value)
-    const isTyped = path[0] === 'parameters' && scalar.type === 'PLAIN' && read.text !== written
-    scalar.value = isTyped ? typed(read.text) : read.text
+  function readText(written: string, isPlain: boolean, path: Path): unknown {
+    const filled = interpolate(written, environment)
+    if (filled.problem) problems.push({ path, message: filled.problem })
+    for (const name of filled.unset) unset.add(name)
+    for (const [name, value] of Object.entries(filled.used)) used.set(name, value)
+    const isTyped = path[0] === 'parameters' && isPlain && filled.text !== written
+    return isTyped ? typed(filled.text) : filled.text
   }
 
-  forEachScalar(document.contents, [], fill)
   return {
+    value: read(contents, []),
     problems,
     warnings: [...unset]
       .slice(0, MAX_TOLD)
@@ -190,41 +198,88 @@ function fillIn(document: Document, environment: Readonly<Record<string, string 
   }
 }
 
+/** At the top a key such as `x-shared` only holds anchors: what they are is told where they are used. */
+function isPassedOver(path: Path, key: string): boolean {
+  return path.length === 0 && key.startsWith('x-')
+}
+
+/** `VERSION: 1.10` is not 1.1. With a leading 0, YAML 1.1 and 1.2 read different numbers: whoever takes it shall decide. */
+function isKeptAsWritten(source: string, path: Path): boolean {
+  return path[0] !== 'parameters' || /^0o?\d/.test(source)
+}
+
 function isVerbatim(path: Path): boolean {
   if (path.length === 1) return path[0] === 'description'
-  return path[0] === 'parameters' && path.slice(2).some((key) => verbatim.has(String(key)))
+  return path[0] === 'parameters' && isVerbatimKeyword(path.slice(2))
+}
+
+/** `keywords` lead from a schema to a value below it. A property may have a keyword's name. */
+function isVerbatimKeyword([keyword, ...rest]: Path): boolean {
+  if (keyword === 'properties') return isVerbatimKeyword(rest.slice(1))
+  if (keyword === 'items' || keyword === 'additionalProperties') return isVerbatimKeyword(rest)
+  return verbatim.has(String(keyword))
 }
 
 function typed(text: string): unknown {
   return /^(?:true|false|-?\d+(?:\.\d+)?)$/.test(text) ? parse(text) : text
 }
 
-/** Aliases are left out: what they stand for comes by at its own place. */
-function forEachScalar(node: unknown, path: Path, visit: (scalar: Scalar, path: Path) => void) {
-  if (isScalar(node)) visit(node, path)
-  if (isMap(node)) {
-    for (const { key, value } of node.items) {
-      forEachScalar(value, [...path, keyText(key)], visit)
+/** What each alias stands for. */
+type Aliases = ReadonlyMap<Alias, Node>
+
+/** The parser's own search goes through the document for each alias again. */
+function readAliases(document: Document): Aliases {
+  const anchored = new Map<string, Node>()
+  const aliases = new Map<Alias, Node>()
+  visit(document, {
+    Node(_, node) {
+      const target = isAlias(node) && anchored.get(node.source)
+      if (target) aliases.set(node, target)
+      else if (!isAlias(node) && node.anchor) anchored.set(node.anchor, node)
+    },
+  })
+  return aliases
+}
+
+function resolved(node: unknown, aliases: Aliases): unknown {
+  return isAlias(node) ? aliases.get(node) : node
+}
+
+/** What a map holds by its keys, with what it merges. */
+function pairsOf(map: YAMLMap, aliases: Aliases): Map<string, Pair> {
+  const pairs = new Map<string, Pair>()
+  for (const pair of map.items) {
+    if (!isMerge(pair)) pairs.set(keyText(resolved(pair.key, aliases)), pair)
+    else {
+      const source = resolved(pair.value, aliases)
+      for (const each of isSeq(source) ? source.items : [source]) {
+        for (const [key, merged] of pairsOf(resolved(each, aliases) as YAMLMap, aliases)) {
+          if (!pairs.has(key)) pairs.set(key, merged)
+        }
+      }
     }
   }
-  if (isSeq(node)) {
-    for (const [index, item] of node.items.entries()) forEachScalar(item, [...path, index], visit)
-  }
+  return pairs
+}
+
+/** A `<<` in quotes is a key like any other. */
+function isMerge({ key }: Pair): boolean {
+  return isScalar(key) && typeof key.value === 'symbol'
 }
 
 /** Where `path`, or as much of it as stands in the file, begins. */
-function offsetOf(document: Document, path: Path): number {
+function offsetOf(contents: unknown, aliases: Aliases, path: Path): number {
   let offset = 0
-  let node: unknown = document.contents
+  let node = contents
   for (const key of path) {
-    if (isAlias(node)) node = node.resolve(document)
-    if (isMap(node)) {
-      const pair = node.items.find((item) => keyText(item.key) === String(key))
+    const target = resolved(node, aliases)
+    if (isMap(target)) {
+      const pair = pairsOf(target, aliases).get(String(key))
       if (!pair) return offset
       offset = (pair.key as Node).range?.[0] ?? offset
       node = pair.value
-    } else if (isSeq(node)) {
-      node = node.items[Number(key)]
+    } else if (isSeq(target)) {
+      node = target.items[Number(key)]
       offset = (node as Node | undefined)?.range?.[0] ?? offset
     } else return offset
   }
@@ -232,5 +287,5 @@ function offsetOf(document: Document, path: Path): number {
 }
 
 function keyText(key: unknown): string {
-  return String(isScalar(key) ? key.value : key)
+  return String(isScalar(key) ? (key.value ?? '') : key)
 }

@@ -78,6 +78,14 @@ test.each<[string, string, object]>([
     { command: ['sh', '-c', 'echo "a b"; ls'] },
   ],
   ['a command as list', 'command: [sleep, 1, "", true]', { command: ['sleep', '1', '', 'true'] }],
+  [
+    'numbers in a command',
+    'command: [run, 1.10, 12345678901234567890, 0x10, 1e3, 010]\nentrypoint: [x, 1.0]',
+    {
+      command: ['run', '1.10', '12345678901234567890', '0x10', '1e3', '010'],
+      entrypoint: ['x', '1.0'],
+    },
+  ],
   ['an entrypoint as text', 'entrypoint: /bin/sh -c', { entrypoint: ['/bin/sh', '-c'] }],
   ['an empty entrypoint', 'entrypoint: []', { entrypoint: [] }],
   ['a null command', 'command:', {}],
@@ -97,6 +105,19 @@ test.each<[string, string, object]>([
     { environment: { HOME: '/gw' } },
   ],
   ['env, the short form', 'env: { A: a }', { environment: { A: 'a' } }],
+  [
+    'numbers as they are written',
+    'hostname: 1.10\ngroup_add: [1e3]\nlabels: [1.10]\nextra_hosts: { a: 1.10 }',
+    { hostname: '1.10', groupAdd: ['1e3'], labels: { '1.10': '' }, extraHosts: ['a:1.10'] },
+  ],
+  [
+    'numbers that are meant as such, however they are written',
+    'pids_limit: 0x10\ncpus: 5e-1\nmem_limit: 1e9\nulimits: { nofile: +5, core: -1 }',
+    {
+      limits: { pids: 16, cpus: 0.5, memoryBytes: 1e9 },
+      ulimits: { nofile: { soft: 5, hard: 5 }, core: { soft: -1, hard: -1 } },
+    },
+  ],
   [
     'numbers as text',
     'user: 1000\ngroup_add: [27, "44"]\nworking_dir: /w',
@@ -401,6 +422,92 @@ labels: *shared
   expect(labels).toEqual({ A: 'a', B: 'v' })
 })
 
+test('what an alias stands for is read by where it is used', async () => {
+  const text = `
+image: i
+x-c: &c { VERSION: 1.10, OTHER: 1.20 }
+x-p: &p { type: string, pattern: '^a$' }
+x-n: &n \${N:-3}
+x-list: [&item 1.10]
+environment: { <<: [*c, { MORE: 0x10 }], OTHER: 1.30, '<<': x }
+command: [*item, *item]
+parameters:
+  a: *p
+  b: { type: integer, default: *n }
+  c: { <<: *p, type: string, default: a }
+`
+  const spec = await readSpec(text)
+  expect(spec).toMatchObject({
+    parameters: {
+      a: { pattern: '^a$' },
+      b: { default: 3 },
+      c: { pattern: '^a$', default: 'a' },
+    },
+    container: { command: ['1.10', '1.10'] },
+  })
+  expect(spec.container.environment).toEqual({
+    VERSION: '1.10',
+    OTHER: '1.30',
+    MORE: '0x10',
+    '<<': 'x',
+  })
+})
+
+test('a mistake in what is merged is told where it is written', async () => {
+  const text = 'x-limits: &limits\n  pids: none\ndeploy: { resources: { limits: { <<: *limits } } }'
+  expect(await problemsOf(text)).toEqual([
+    expect.stringContaining('test.yml:2:3: deploy.resources.limits.pids: expected a whole number'),
+  ])
+})
+
+test.each(['options', 'labels', 'env', 'environment', 'sysctls'])(
+  'a parameter named %s has numbers like any other',
+  async (name) => {
+    const schema = '{ type: integer, minimum: 1, default: 2 }'
+    const { parameters } = await readSpec(
+      `image: i\nparameters: { ${name}: ${schema}, o: { type: object, properties: { ${name}: ${schema} } } }`,
+    )
+    const expected = { type: 'integer', minimum: 1, default: 2 }
+    expect(parameters).toEqual({
+      [name]: expected,
+      o: { type: 'object', properties: { [name]: expected } },
+    })
+  },
+)
+
+test('a property with the name of a keyword is a property', async () => {
+  const properties = ['title', 'description', 'examples', 'pattern', 'properties'].map(
+    (name) => `${name}: { type: integer, default: $N, description: $5 }`,
+  )
+  const text = `
+image: i
+parameters:
+  a:
+    type: object
+    properties:
+      ${properties.join('\n      ')}
+      list: { type: array, items: { type: string, pattern: '^a$' } }
+    additionalProperties: { type: string, pattern: '^b$' }
+  b: { type: object, default: { title: '$N' } }
+`
+  const { parameters } = await readSpec(text, { environment: { N: '3' } })
+  const property = { type: 'integer', default: 3, description: '$5' }
+  expect(parameters).toMatchObject({
+    a: {
+      properties: {
+        title: property,
+        description: property,
+        examples: property,
+        pattern: property,
+        properties: property,
+        list: { items: { pattern: '^a$' } },
+      },
+      additionalProperties: { pattern: '^b$' },
+    },
+    b: { default: { title: '3' } },
+  })
+})
+
 test.each<[string, string]>([
   ['comand: ls', 'test.yml:1:1: comand: unknown key: did you mean command?'],
   ['enviroment: {}', 'test.yml:1:1: enviroment: unknown key: did you mean environment?'],
@@ -422,7 +529,7 @@ test.each<[string, string]>([
   ['timeout: 25h', 'timeout: expected more than 0 and at most 86400s'],
   ['limits: { output: 1g }', 'limits.output: expected at most 64m'],
   ['response: json', 'response: expected one of envelope, raw, got "json"'],
-  ['concurrency: 0', 'concurrency: expected a whole number of at least 1, got 0'],
+  ['concurrency: 0', 'concurrency: expected a whole number of at least 1, got "0"'],
   ['concurrency: 1.5', 'concurrency: expected a whole number'],
   ['pids_limit: -1', 'pids_limit: expected a whole number of at least 1'],
   ['cpus: 0', 'cpus: expected a number of CPUs above 0'],
@@ -492,7 +599,7 @@ test.each<[string, string]>([
   ['tmpfs: /a:exec', 'tmpfs: expected options such as size=64m'],
   [
     'secrets: [{ source: a, mode: 440 }]',
-    'secrets.0.mode: expected permission bits in octal, such as 0444, got 440',
+    'secrets.0.mode: expected permission bits in octal, such as 0444, got "440"',
   ],
   ['stop_grace_period: 25d', 'stop_grace_period: expected at most 24d'],
   ['timeout: 2147483648ms', 'timeout: expected at most 24d'],

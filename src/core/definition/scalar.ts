@@ -18,10 +18,18 @@ export function choice<const T extends string>(...choices: readonly T[]) {
   return scalar(`one of ${choices.join(', ')}`, (value) => choices.find((each) => each === value))
 }
 
-/** Interpolation makes text of numbers: `${PIDS}` is as good as 100. */
+const decimal = /^[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?$/i
+const hexadecimal = /^0x[\da-f]+$/i
+
+/** Numbers come as they are written, and out of variables. */
+function toNumber(value: unknown): unknown {
+  const isNumber = typeof value === 'string' && (decimal.test(value) || hexadecimal.test(value))
+  return isNumber ? Number(value) : value
+}
+
 export function integer(minimum: number, expected = `a whole number of at least ${minimum}`) {
   return scalar(expected, (value) => {
-    const number = typeof value === 'string' && /^-?\d+$/.test(value) ? Number(value) : value
+    const number = toNumber(value)
     return Number.isSafeInteger(number) && (number as number) >= minimum
       ? (number as number)
       : undefined
@@ -29,13 +37,13 @@ export function integer(minimum: number, expected = `a whole number of at least 
 }
 
 export const cpus = scalar('a number of CPUs above 0, such as 0.5', (value) => {
-  const number = typeof value === 'string' && /^\d*\.?\d+$/.test(value) ? Number(value) : value
+  const number = toNumber(value)
   return typeof number === 'number' && number > 0 && Number.isFinite(number) ? number : undefined
 })
 
 export function bytes(minimum = 0, hint = '') {
   return scalar(`a size such as 64k, 10m or 1g${hint}`, (value) => {
-    const number = typeof value === 'string' ? parseBytes(value) : value
+    const number = (typeof value === 'string' ? parseBytes(value) : undefined) ?? toNumber(value)
     return Number.isSafeInteger(number) && (number as number) >= minimum
       ? (number as number)
       : undefined
@@ -52,7 +60,7 @@ export const duration = anyDuration.transform((value, context) =>
 
 /** A number without a leading 0 could be meant as decimal, and would then mean something else. */
 export const mode = scalar('permission bits in octal, such as 0444', (value) =>
-  typeof value === 'string' && /^0?o?[0-7]{3,4}$/.test(value)
+  typeof value === 'string' && /^0o?[0-7]{3,4}$/.test(value)
     ? Number.parseInt(value.replace('o', ''), 8)
     : undefined,
 )
