@@ -109,14 +109,17 @@ class Reader {
     const value = valueOf(this.#variables, name)
     const isSet = operator.startsWith(':') ? Boolean(value) : value !== undefined
     const kind = operator.at(-1)
+    const start = this.#at
     const operand = this.#readUntil('}', live && (kind === '+' ? isSet : !isSet))
+    const written = this.#text.slice(start, this.#at)
     this.#take('}')
     if (!live) return ''
     if (kind === '+') return isSet ? operand : ''
     if (isSet) return this.#read(name)
     if (kind === '-') return operand
+    // As written, because a variable in it may be a secret.
     throw new InterpolationError(
-      `the variable ${name} must be set where the gateway runs${operand && `: ${operand}`}`,
+      `the variable ${name} must be set where the gateway runs${written && `: ${written}`}`,
     )
   }
 

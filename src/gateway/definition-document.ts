@@ -2,7 +2,8 @@ import type { Alias, Document, Node, Pair, Scalar, YAMLError, YAMLMap } from 'ya
 import { isAlias, isMap, isScalar, isSeq, LineCounter, parse, parseDocument, visit } from 'yaml'
 import type { DefinitionProblem } from '../core/definition/definition.ts'
 import { interpolate } from '../core/interpolate.ts'
-import { showPlaceholders } from '../core/template.ts'
+import type { FilledPlace } from './definition-redact.ts'
+import { redactProblem } from './definition-redact.ts'
 import { maskSecrets } from './definition-source.ts'
 
 type Path = DefinitionProblem['path']
@@ -81,8 +82,10 @@ export function readDocument(
     const source = maskSecrets(written as Record<string, unknown>)
     const aliases = readAliases(document)
     const filled = fillIn(document.contents, aliases, environment)
-    const locate = ({ path, message }: DefinitionProblem) =>
-      at(offsetOf(document.contents, aliases, path), path.join('.'), filled.redact(message))
+    const locate = (problem: DefinitionProblem) => {
+      const offset = offsetOf(document.contents, aliases, problem.path)
+      return at(offset, problem.path.join('.'), redactProblem(problem, filled.places))
+    }
     return {
       source,
       value: filled.value,
@@ -152,7 +155,7 @@ function fillIn(
 ) {
   const problems: DefinitionProblem[] = []
   const unset = new Set<string>()
-  const used = new Map<string, string>()
+  const places: FilledPlace[] = []
 
   function read(node: unknown, path: Path): unknown {
     const target = resolved(node, aliases)
@@ -176,7 +179,7 @@ function fillIn(
     const filled = interpolate(written, environment)
     if (filled.problem) problems.push({ path, message: filled.problem })
     for (const name of filled.unset) unset.add(name)
-    for (const [name, value] of Object.entries(filled.used)) used.set(name, value)
+    if (Object.keys(filled.used).length > 0) places.push({ path, used: filled.used })
     const isTyped = path[0] === 'parameters' && isPlain && filled.text !== written
     return isTyped ? typed(filled.text) : filled.text
   }
@@ -184,17 +187,10 @@ function fillIn(
   return {
     value: read(contents, []),
     problems,
+    places,
     warnings: [...unset]
       .slice(0, MAX_TOLD)
       .map((name) => `The variable ${cut(name)} is not set: it became empty.`),
-    /** Keeps what the environment holds out of what is shown. */
-    redact: (message: string) => {
-      let redacted = showPlaceholders(message)
-      for (const [name, value] of used) {
-        if (value.length >= 4) redacted = redacted.replaceAll(value, `\${${name}}`)
-      }
-      return redacted
-    },
   }
 }
 
@@ -262,6 +258,12 @@ function pairsOf(map: YAMLMap, aliases: Aliases): Map<string, Pair> {
   return pairs
 }
 
+/** Most often it stands in the map itself, and nothing needs to be merged. */
+function pairAt(map: YAMLMap, aliases: Aliases, key: string): Pair | undefined {
+  const own = map.items.find((pair) => keyText(resolved(pair.key, aliases)) === key)
+  return own ?? pairsOf(map, aliases).get(key)
+}
+
 /** A `<<` in quotes is a key like any other. */
 function isMerge({ key }: Pair): boolean {
   return isScalar(key) && typeof key.value === 'symbol'
@@ -274,7 +276,7 @@ function offsetOf(contents: unknown, aliases: Aliases, path: Path): number {
   for (const key of path) {
     const target = resolved(node, aliases)
     if (isMap(target)) {
-      const pair = pairsOf(target, aliases).get(String(key))
+      const pair = pairAt(target, aliases, String(key))
       if (!pair) return offset
       offset = (pair.key as Node).range?.[0] ?? offset
       node = pair.value

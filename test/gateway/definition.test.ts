@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { placeholder } from '../../src/core/template.ts'
+import { showProblem } from '../../src/gateway/definition.ts'
 import { problemsOf, read, readContainer, readSpec } from './definition-settings.ts'
 
 const MIB = 1024 * 1024
@@ -755,12 +756,54 @@ test('names that JavaScript objects have by birth are names like any other', asy
   expect(await problemsOf('pull_policy: toString')).toEqual([expect.stringContaining('expected')])
 })
 
-test('what the environment holds is kept out of messages', async () => {
-  const problems = await problemsOf('networks: ${DB_PASSWORD}', {
-    environment: { DB_PASSWORD: 'hunter2' },
+test.each([
+  [
+    'a text',
+    'networks: ${DB}',
+    'hunter2',
+    'expected a list of names or a map, got what is in ${DB}',
+  ],
+  ['a text with a quote', 'image: ${DB}', 'hunter2"secretxyz', 'tool:1.2, got what is in ${DB}'],
+  ['lines', 'image: "${DB}"', '-hunter2-\nsecretxyz\n', 'tool:1.2, got what is in ${DB}'],
+  [
+    'a part of a volume',
+    'volumes: ["${DB}"]',
+    'postgres://user:hunter2pass',
+    'got what is in ${DB}',
+  ],
+  ['a part of a tmpfs', 'tmpfs: "${DB}"', '/tmp:hunter2pass', 'got what is in ${DB}'],
+  ['a part of an item of tmpfs', 'tmpfs: ["/tmp:${DB}"]', 'hunter2,pass', 'got what is in ${DB}'],
+  [
+    'a mount in the way',
+    'volumes: [/hunter2pass, "${DB}"]',
+    'x:/hunter2pass/',
+    'expected one mount',
+  ],
+  ['a policy', 'pull_policy: ${DB}', 'every_hunter2', '${DB} is not taken: '],
+  ['a command', 'command: ["${DB}", [a]]', 'hunter2', 'expected a text, got a list'],
+  [
+    "a default's choices",
+    'parameters: { a: { type: string, enum: ["${DB}"], default: b } }',
+    'hunter2"x',
+    'expected one of "${DB}"',
+  ],
+  ["another's reason", 'user: "${NONE:?set ${DB}}"', 'hunter2', 'gateway runs: set ${DB}'],
+  ['what an anchor marks', 'x-a: &a "${DB}"\nimage: *a', 'hunter2"x', 'got what is in ${DB}'],
+  ['an env file', 'env_file: ["./x/${DB}"]', '../hunter2', 'env_file: '],
+])('%s of the environment is kept out of messages', async (_, text, value, expected) => {
+  const { problems = [] } = await read(text.includes('image: ') ? text : `${text}\nimage: i`, {
+    environment: { DB: value },
   })
-  expect(problems).toEqual([expect.stringContaining('${DB_PASSWORD}')])
-  expect(problems.join()).not.toContain('hunter2')
+  expect(problems.map(showProblem)).toEqual([expect.stringContaining(expected)])
+  expect(JSON.stringify(problems)).not.toMatch(/hunter2|secretxyz|pass\b/)
+})
+
+test('what the file says itself is told', async () => {
+  const text = 'timeout: soon\nuser: ${USER_ID}\ncommand: { a: "${USER_ID}" }'
+  expect(await problemsOf(text, { environment: { USER_ID: '1000' } })).toEqual([
+    expect.stringContaining('expected a text or a list of texts, got a map'),
+    expect.stringContaining('got "soon"'),
+  ])
 })
 
 test.each([
