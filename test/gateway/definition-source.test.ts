@@ -89,6 +89,60 @@ test.each<[string, object, object]>([
     { environment: { OPTIONS: 'X=y?token=abc', JSON: '{"password": "a b", "c": 1}' } },
     { environment: { OPTIONS: 'X=y?token=***', JSON: '{"password": *** "c": 1}' } },
   ],
+  [
+    'all of the sample of a parameter with a telling name',
+    {
+      parameters: {
+        credentials: { type: 'object', default: { user: 'bob', ids: ['hunter2'], n: { id: 7 } } },
+        config: { type: 'object', default: { a: 'b', credentials: { a: 'hunter2' } } },
+      },
+    },
+    {
+      parameters: {
+        credentials: { type: 'object', default: { user: '***', ids: ['***'], n: { id: '***' } } },
+        config: { type: 'object', default: { a: 'b', credentials: { a: '***' } } },
+      },
+    },
+  ],
+  [
+    'the sample of what is inside such a parameter',
+    {
+      parameters: {
+        password: { type: 'array', items: { type: 'string', default: 'hunter2', enum: ['x'] } },
+        token: { type: 'object', properties: { a: { type: 'string', default: 'hunter2' } } },
+        key: { type: 'object', additionalProperties: { type: 'string', const: 'hunter2' } },
+        a: { type: 'object', properties: { secret: { type: 'string', default: 'hunter2' } } },
+      },
+    },
+    {
+      parameters: {
+        password: { type: 'array', items: { type: 'string', default: '***', enum: ['***'] } },
+        token: { type: 'object', properties: { a: { type: 'string', default: '***' } } },
+        key: { type: 'object', additionalProperties: { type: 'string', const: '***' } },
+        a: { type: 'object', properties: { secret: { type: 'string', default: '***' } } },
+      },
+    },
+  ],
+  [
+    'a map of secrets',
+    { 'x-secrets': { a: 'hunter2', b: { c: 1 } }, networks: { private: { aliases: ['a'] } } },
+    { 'x-secrets': { a: '***', b: { c: '***' } }, networks: { private: { aliases: ['a'] } } },
+  ],
+  [
+    'an assignment with spaces',
+    { command: `python -c 'client(x = 1, api_key = "hunter2")'`, env: ['PASSWORD = hunter2'] },
+    { command: `python -c 'client(x = 1, api_key = ***`, env: ['PASSWORD = ***'] },
+  ],
+  [
+    'a token in a URL',
+    { command: ['a://ghp_1@b/x', 'a://b/@c', 'a://${T}@b', 'a://b:1/x', 'a://t@b,c://d:e@f'] },
+    { command: ['a://***@b/x', 'a://b/@c', 'a://${T}@b', 'a://b:1/x', 'a://***@b,c://d:***@f'] },
+  ],
+  [
+    'a long password in a URL',
+    { command: `run a://b:${'x'.repeat(1_000)}@c d@e` },
+    { command: 'run a://b:***@c d@e' },
+  ],
 ])('%s is masked, and what stands around it is shown', (_, source, masked) => {
   expect(maskSecrets({ image: 'i', ...source })).toEqual({ image: 'i', ...masked })
 })
@@ -106,6 +160,11 @@ test.each([
   ['assignments', 'key='.repeat(25_000)],
   ['open quotes', 'key="\\'.repeat(20_000)],
   ['addresses', '://a:'.repeat(20_000)],
+  ['users', '://a@'.repeat(25_000)],
+  ['passwords', '://a:b@'.repeat(14_000)],
+  ['addresses before one with a user', `${'://a'.repeat(25_000)}@`],
+  ['spaces after a telling word', `key${' '.repeat(100_000)}`],
+  ['spaces after an assignment', `key=${' '.repeat(100_000)}`],
   ['spaces', `--key${' '.repeat(100_000)}-`],
 ])('100 KB of %s are looked through at once', (_, text) => {
   const begin = performance.now()
