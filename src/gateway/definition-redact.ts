@@ -13,6 +13,8 @@ export interface FilledPlace {
 const MIN_LENGTH = 4
 /** What `describe` says instead of a value. */
 const kind = /^(?:a map|a list|nothing|a single value|a longer text)$/
+/** How the policy's messages end, which a path such as that of `docker.sock` has words in common with. */
+const remedy = /: the operator can allow it with ONESHOT_ALLOW=[a-z-]+$/
 
 /**
  * Keeps what the environment holds out of what is told of a problem. Messages quote a value, escaped or in part: rather
@@ -22,10 +24,12 @@ export function redactProblem(
   { path, message }: DefinitionProblem,
   places: readonly FilledPlace[],
 ): string {
-  const shown = withoutGot(showPlaceholders(message), valuesOf(places, path, Infinity))
+  const [hint = ''] = remedy.exec(message) ?? []
+  const told = showPlaceholders(message.slice(0, message.length - hint.length))
+  const shown = withoutGot(told, valuesOf(places, path, Infinity))
   const whole = hideWhole(shown.text, valuesOf(places, [], 0))
   // A parameter's default is told of with its enum: they are two keys away from each other.
-  return hideParts(whole, valuesOf(places, path, 2)) + shown.got
+  return hideParts(whole, valuesOf(places, path, 2)) + shown.got + hint
 }
 
 /** By their names, the values at places that lead to `path` or are below it, as far as `depth` keys tell. */

@@ -780,6 +780,7 @@ test.each([
     'expected one mount',
   ],
   ['a policy', 'pull_policy: ${DB}', 'every_hunter2', '${DB} is not taken: '],
+  ['what the operator can allow', 'volumes: ["${DB}:/x"]', '/run/docker.sock', '=docker-socket'],
   ['a command', 'command: ["${DB}", [a]]', 'hunter2', 'expected a text, got a list'],
   [
     "a default's choices",
