@@ -5,6 +5,7 @@ import { json } from 'node:stream/consumers'
 import { isDeepStrictEqual, parseArgs } from 'node:util'
 import type { Envelope } from '../src/core/envelope.ts'
 import { toComparable } from '../test/comparable.ts'
+import { whenArmed } from '../test/docker/pool.ts'
 import { createEngineClient } from './engine-client.ts'
 import { startGateway } from './gateway.ts'
 import { describeLoad, describeMachine } from './machine.ts'
@@ -24,12 +25,12 @@ interface Answer {
   readonly envelope: Envelope
 }
 
-const REPORT_EVERY = 250
+const REPORT_EVERY = 200
 /** A call that its timeout has left less than this to run in is made again: it tells nothing of the command. */
 const ENOUGH_MS = 1000
 const HASTY = { timeout: '3s', stop_grace_period: '2s' }
 
-/** Each call twice, in a container with a gate and in one without: all that their envelopes say is to be the same. */
+/** Each call twice, in an armed container and in one without a gate: all that their envelopes say is to be the same. */
 async function main({ calls, flight, seed }: Options): Promise<boolean> {
   const engine = createEngineClient()
   console.log(`${await describeMachine(engine)}\nload ${describeLoad()}\nseed ${seed}`)
@@ -43,7 +44,6 @@ async function main({ calls, flight, seed }: Options): Promise<boolean> {
   })
   const agent = new Agent({ keepAlive: true })
   const starts = new Map<string, number>()
-  let begun = 0
   let done = 0
   let different = 0
 
@@ -67,30 +67,36 @@ async function main({ calls, flight, seed }: Options): Promise<boolean> {
     starts.set(what, (starts.get(what) ?? 0) + 1)
   }
 
-  async function lane(): Promise<void> {
-    while (begun < calls) {
-      const index = begun
-      begun += 1
-      const order = toOrder(createDraw(seed + index))
-      const gated = await call(order.function, order)
-      const bare = await call(`${order.function}-bare`, order)
-      tally(gated.start)
-      tally('bare')
-      const differences = compare(gated.envelope, bare.envelope)
-      if (differences.length > 0) {
-        different += 1
-        const about = `${JSON.stringify(order.parameters)}, ${order.body.length} bytes of input`
-        console.log(`call ${index} (${gated.start}) differs: ${about}\n${differences.join('\n')}`)
-      }
-      done += 1
-      if (done % REPORT_EVERY === 0) console.log(`${done} of ${calls}, ${different} differ`)
+  /** As many calls at once as are armed, then the same without a gate. */
+  async function batch(indices: readonly number[]): Promise<void> {
+    const orders = indices.map((index) => toOrder(createDraw(seed + index)))
+    await whenArmed(gateway, 'mixed', flight)
+    await whenArmed(gateway, 'hasty')
+    const gated = await Promise.all(orders.map((order) => call(order.function, order)))
+    const bare = await Promise.all(orders.map((order) => call(`${order.function}-bare`, order)))
+    for (const [at, order] of orders.entries()) settle(indices[at]!, order, gated[at]!, bare[at]!)
+  }
+
+  function settle(index: number, order: Order, gated: Answer, bare: Answer): void {
+    tally(gated.start)
+    tally('bare')
+    const differences = compare(gated.envelope, bare.envelope)
+    if (differences.length > 0) {
+      different += 1
+      const about = `${JSON.stringify(order.parameters)}, ${order.body.length} bytes of input`
+      console.log(`call ${index} (${gated.start}) differs: ${about}\n${differences.join('\n')}`)
     }
+    done += 1
+    if (done % REPORT_EVERY === 0) console.log(`${done} of ${calls}, ${different} differ`)
   }
 
   const startedAt = performance.now()
   let label: string
   try {
-    await Promise.all(Array.from({ length: flight }, lane))
+    for (let begun = 0; begun < calls; begun += flight) {
+      const length = Math.min(flight, calls - begun)
+      await batch(Array.from({ length }, (_, at) => begun + at))
+    }
     label = await findGatewayLabel()
   } finally {
     agent.destroy()
@@ -140,7 +146,7 @@ function abridge(value: unknown): string {
 
 const { values } = parseArgs({
   options: {
-    calls: { type: 'string', default: '10000' },
+    calls: { type: 'string', default: '5000' },
     flight: { type: 'string', default: '8' },
     seed: { type: 'string', default: String(Date.now() & 0x7fffffff) },
   },
