@@ -17,6 +17,9 @@ export function valueOf(variables: Variables, name: string): string | undefined 
   return Object.hasOwn(variables, name) ? variables[name] : undefined
 }
 
+/** No command and no environment can be much longer, however often a variable is asked for. */
+export const MAX_LENGTH = 1792 * 1024
+
 /** Thrown and caught in this file: what is wrong can stand deep inside nested defaults. */
 class InterpolationError extends Error {}
 
@@ -25,10 +28,17 @@ class InterpolationError extends Error {}
  * `${VAR+other}` and `$$`, defaults nested at will. `${{ name }}` becomes a placeholder, its spaces optional.
  */
 export function interpolate(text: string, variables: Variables): Interpolation {
+  return interpolateBy(text, (name) => valueOf(variables, name))
+}
+
+type Lookup = (name: string) => string | undefined
+
+/** `interpolate`, where the variables are no one object. */
+export function interpolateBy(text: string, lookup: Lookup): Interpolation {
   const unset = new Set<string>()
   const used: Record<string, string> = {}
   try {
-    const reader = new Reader(text, variables, unset, used)
+    const reader = new Reader(text, lookup, unset, used)
     return { text: reader.readToEnd(), unset: [...unset], used }
   } catch (error) {
     if (!(error instanceof InterpolationError)) throw error
@@ -38,24 +48,21 @@ export function interpolate(text: string, variables: Variables): Interpolation {
 
 const bare = /[A-Za-z_]\w*/y
 const ours = /\{\{\s*([A-Za-z_]\w*)\s*\}\}/y
+const MAX_DEPTH = 64
 const operators = [':-', ':?', ':+', '-', '?', '+'] as const
 type Operator = (typeof operators)[number]
 
 class Reader {
   #at = 0
+  #depth = 0
   readonly #text: string
-  readonly #variables: Variables
+  readonly #lookup: Lookup
   readonly #unset: Set<string>
   readonly #used: Record<string, string>
 
-  constructor(
-    text: string,
-    variables: Variables,
-    unset: Set<string>,
-    used: Record<string, string>,
-  ) {
+  constructor(text: string, lookup: Lookup, unset: Set<string>, used: Record<string, string>) {
     this.#text = text
-    this.#variables = variables
+    this.#lookup = lookup
     this.#unset = unset
     this.#used = used
   }
@@ -72,6 +79,9 @@ class Reader {
       if (character === end) return result
       this.#at++
       result += character === '$' ? this.#readDollar(live) : character
+      if (result.length > MAX_LENGTH) {
+        throw new InterpolationError('the text becomes longer than 1.75 MiB')
+      }
     }
     if (end) throw new InterpolationError(`\${ is never closed: expected ${end}`)
     return result
@@ -106,13 +116,15 @@ class Reader {
   }
 
   #readOperand(name: string, operator: Operator, live: boolean): string {
-    const value = valueOf(this.#variables, name)
+    const value = this.#lookup(name)
     const isSet = operator.startsWith(':') ? Boolean(value) : value !== undefined
     const kind = operator.at(-1)
     const start = this.#at
+    if (++this.#depth > MAX_DEPTH) throw new InterpolationError('defaults are nested too deeply')
     const operand = this.#readUntil('}', live && (kind === '+' ? isSet : !isSet))
     const written = this.#text.slice(start, this.#at)
     this.#take('}')
+    this.#depth--
     if (!live) return ''
     if (kind === '+') return isSet ? operand : ''
     if (isSet) return this.#read(name)
@@ -124,7 +136,7 @@ class Reader {
   }
 
   #read(name: string): string {
-    const value = valueOf(this.#variables, name)
+    const value = this.#lookup(name)
     if (value === undefined) this.#unset.add(name)
     else this.#used[name] = value
     return value ?? ''

@@ -76,7 +76,12 @@ export async function readDefinition(
   const engine = { sockets: settings.dockerSocketPaths, folders: settings.engineFolders }
   const breaches = checkPolicy(spec, settings.allowed, engine)
   if (breaches.length > 0) return refused(breaches, env.files)
-  return { spec, source, warnings: [...warnings, ...unusedKeys(spec)], envFiles: env.files }
+  return {
+    spec,
+    source,
+    warnings: [...warnings, ...env.warnings, ...unusedKeys(spec)],
+    envFiles: env.files,
+  }
 }
 
 /** What is said to a scheduler, where there may be none. */
@@ -146,6 +151,7 @@ async function readEnvFiles(
 ) {
   const files: string[] = []
   const problems: DefinitionProblem[] = []
+  const warnings: string[] = []
   const variables: Record<string, string> = {}
   for (const { path, required, format } of entries) {
     const file = absolutePath(path, folder)
@@ -153,12 +159,23 @@ async function readEnvFiles(
     const found = await readTextFile(file)
     if ('text' in found) {
       const read = parseEnvFile(found.text, { ...environment, ...variables }, format)
-      if ('variables' in read) Object.assign(variables, read.variables)
-      else problems.push({ path: ['env_file'], message: `${path}:${read.line}: ${read.problem}` })
+      if ('variables' in read) {
+        Object.assign(variables, read.variables)
+        warnings.push(...read.unset.slice(0, MAX_WARNINGS).map((name) => unsetIn(path, name)))
+      } else problems.push({ path: ['env_file'], message: `${path}:${read.line}: ${read.problem}` })
     } else if (!found.isMissing || required) {
       const hint = found.isMissing ? ': create it, or set required: false' : ''
       problems.push({ path: ['env_file'], message: `${path} ${found.reason}${hint}` })
     }
   }
-  return { files, problems, variables }
+  return { files, problems, variables, warnings: warnings.slice(0, MAX_WARNINGS) }
+}
+
+/** The most that are told of a definition's env files, and the longest name that is told in full. */
+const MAX_WARNINGS = 20
+const MAX_NAME = 100
+
+function unsetIn(file: string, name: string): string {
+  const cut = name.length <= MAX_NAME ? name : `${name.slice(0, MAX_NAME)}…`
+  return `${file}: the variable ${cut} is not set: it became empty.`
 }

@@ -52,6 +52,14 @@ test('an env file that is missing, broken or no file is told of', async () => {
   expect(result.envFiles).toHaveLength(3)
 })
 
+test('a variable that an env file asks for and nobody has set is warned of', async () => {
+  await writeFile(join(folder, 'one.env'), 'A=$UNSET\n')
+  expect(await read('env_file: one.env\n')).toMatchObject({
+    spec: { container: { environment: { A: '' } } },
+    warnings: ['one.env: the variable UNSET is not set: it became empty.'],
+  })
+})
+
 test('a parameter never takes the place of a variable of an env file', async () => {
   await writeFile(join(folder, 'one.env'), 'A=1\n')
   const result = await read('env_file: one.env\nparameters: { A: { type: string } }\n')
