@@ -2,19 +2,23 @@ import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { distance } from 'fastest-levenshtein'
 import { z } from 'zod'
+import { MAX_OUTPUT_BYTES, MIN_LOG_BYTES, MIN_MEMORY_BYTES } from './core/definition/definition.ts'
 import { allowances } from './core/policy.ts'
-import { MAX_DURATION_MS, parseBytes, parseDuration } from './core/units.ts'
+import { MAX_DURATION_MS, parseBytes, parseDuration, showBytes } from './core/units.ts'
 
-const duration = setting('a duration such as 30s or 1m30s', parseDuration).refine(
-  (value) => value <= MAX_DURATION_MS,
-  'must be at most 24d',
-)
-const bytes = setting('a size such as 512m or 1g', parseBytes)
-const size = setting('a size such as 256m, or 0', parseBytes, 0)
+const duration = setting('a duration such as 30s or 1m30s', parseDuration)
+  .refine((value) => value > 0, 'must be above 0')
+  .refine((value) => value <= MAX_DURATION_MS, 'must be at most 24d')
+const size = setting('a size such as 256m, or 0', parseBytes)
+const bytes = (least = 1, most = Infinity) =>
+  setting('a size such as 512m or 1g', parseBytes)
+    .refine((value) => value >= least, `must be at least ${showBytes(least)}`)
+    .refine((value) => value <= most, `must be at most ${showBytes(most)}`)
 const path = z
   .string()
-  .min(1)
+  .min(1, 'must be a folder, not empty')
   .transform((value) => resolve(value))
+const levels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
 const count = (min: number, max: number) =>
   z
     .string()
@@ -38,7 +42,11 @@ const allowed = z.string().transform((value, context) => {
 
 /** Every setting, with its default; `describe` is what the README's table says of it. */
 export const Settings = z.object({
-  ONESHOT_HOST: z.string().min(1).default('127.0.0.1').describe('Address to listen on'),
+  ONESHOT_HOST: z
+    .string()
+    .min(1, 'must be an address such as 127.0.0.1, not empty')
+    .default('127.0.0.1')
+    .describe('Address to listen on'),
   ONESHOT_PORT: count(0, 65_535).prefault('8080').describe('Port to listen on; 0 takes a free one'),
   ONESHOT_FUNCTIONS: path.prefault('functions').describe('Folder of the function definitions'),
   ONESHOT_DATA: path
@@ -49,7 +57,7 @@ export const Settings = z.object({
     .default('container')
     .describe('What runs a call'),
   ONESHOT_LOG_LEVEL: z
-    .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
+    .enum(levels, `must be one of ${levels.join(', ')}`)
     .default('info')
     .describe('fatal, error, warn, info, debug, trace or silent'),
   ONESHOT_CONCURRENCY: count(1, 10_000)
@@ -58,23 +66,31 @@ export const Settings = z.object({
   ONESHOT_QUEUE: count(0, 1_000_000)
     .prefault('1000')
     .describe('The most calls that wait for a slot; more are answered 429'),
-  ONESHOT_TIMEOUT: duration.prefault('60s').describe('Timeout of a function that states none'),
+  ONESHOT_TIMEOUT: duration
+    .prefault('60s')
+    .describe('Timeout of a function that states none; at most ONESHOT_MAX_TIMEOUT'),
   ONESHOT_MAX_TIMEOUT: duration
     .prefault('24h')
     .describe('The longest timeout a function may state'),
-  ONESHOT_MEMORY: bytes.prefault('512m').describe('Memory limit of a function that states none'),
+  ONESHOT_MEMORY: bytes(MIN_MEMORY_BYTES)
+    .prefault('512m')
+    .describe('Memory limit of a function that states none; at least 6m'),
   ONESHOT_PIDS: count(1, 4_194_304)
     .prefault('256')
     .describe('Limit of processes of a function that states none'),
-  ONESHOT_MAX_INPUT: bytes
+  ONESHOT_MAX_INPUT: bytes()
     .prefault('1g')
     .describe('Longest request body of a function that states none'),
-  ONESHOT_MAX_OUTPUT: bytes
+  ONESHOT_MAX_OUTPUT: bytes(1, MAX_OUTPUT_BYTES)
     .prefault('1m')
-    .describe('How much of stdout and of stderr an envelope holds, of a function that states none'),
-  ONESHOT_MAX_LOGS: bytes
+    .describe(
+      'How much of stdout and of stderr an envelope holds, of a function that states none; at most 64m',
+    ),
+  ONESHOT_MAX_LOGS: bytes(MIN_LOG_BYTES)
     .prefault('10m')
-    .describe("How much of a container's output the engine keeps, of a function that states none"),
+    .describe(
+      "How much of a container's output the engine keeps, of a function that states none; at least 4k",
+    ),
   ONESHOT_ALLOW: allowed
     .prefault('')
     .describe(`What definitions may use beyond the safe defaults: ${allowances.join(', ')}`),
@@ -108,6 +124,15 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     complaints.push(
       ...parsed.error.issues.map(({ path: [name], message }) => `${String(name)} ${message}`),
     )
+  }
+  // Its default gives way to a lower bound.
+  if (parsed.success && given.some(([name]) => name === 'ONESHOT_TIMEOUT')) {
+    const { ONESHOT_TIMEOUT: timeout, ONESHOT_MAX_TIMEOUT: most } = parsed.data
+    if (timeout > most) {
+      complaints.push(
+        'ONESHOT_TIMEOUT must be at most ONESHOT_MAX_TIMEOUT: lower it, or raise that',
+      )
+    }
   }
   if (!parsed.success || complaints.length > 0) throw new ConfigError(complaints.join('; '))
   return toConfig(parsed.data, env)
@@ -147,16 +172,16 @@ function toConfig(
     maxNamespaces: settings.ONESHOT_NAMESPACES,
     sweepIntervalMs: settings.ONESHOT_SWEEP_INTERVAL,
     /** Docker's own, which its command line uses too. */
-    dockerConfigFile: join(env['DOCKER_CONFIG'] ?? join(homedir(), '.docker'), 'config.json'),
+    dockerConfigFile: join(env['DOCKER_CONFIG'] || join(homedir(), '.docker'), 'config.json'),
     /** Of the programs that Docker keeps credentials with. */
     helperEnvironment: env,
   }
 }
 
-function setting(expected: string, parse: (text: string) => number | undefined, least = 1) {
+function setting(expected: string, parse: (text: string) => number | undefined) {
   return z.string().transform((text, context) => {
     const value = parse(text)
-    if (value !== undefined && value >= least) return value
+    if (value !== undefined) return value
     context.addIssue(`must be ${expected}, not "${text}"`)
     return z.NEVER
   })

@@ -37,13 +37,29 @@ describe('settings', () => {
     ['ONESHOT_SWEEP_INTERVAL', '2147483648ms', /^ONESHOT_SWEEP_INTERVAL must be at most 24d/],
     ['ONESHOT_MEMORY', 'much', /^ONESHOT_MEMORY must be a size such as 512m/],
     ['ONESHOT_BACKEND', 'kubernetes', /^ONESHOT_BACKEND must be container/],
-    ['ONESHOT_LOG_LEVEL', 'loud', /^ONESHOT_LOG_LEVEL /],
+    ['ONESHOT_MEMORY', '1m', /^ONESHOT_MEMORY must be at least 6m$/],
+    ['ONESHOT_MAX_OUTPUT', '65m', /^ONESHOT_MAX_OUTPUT must be at most 64m$/],
+    ['ONESHOT_MAX_LOGS', '1', /^ONESHOT_MAX_LOGS must be at least 4k$/],
+    ['ONESHOT_MAX_INPUT', '0', /^ONESHOT_MAX_INPUT must be at least 1b$/],
+    ['ONESHOT_TIMEOUT', '2d', /^ONESHOT_TIMEOUT must be at most ONESHOT_MAX_TIMEOUT/],
+    ['ONESHOT_SHUTDOWN_TIMEOUT', '0s', /^ONESHOT_SHUTDOWN_TIMEOUT must be above 0$/],
+    ['ONESHOT_FUNCTIONS', '', /^ONESHOT_FUNCTIONS must be a folder, not empty$/],
+    ['ONESHOT_LOG_LEVEL', 'loud', /^ONESHOT_LOG_LEVEL must be one of fatal, error, warn/],
     ['ONESHOT_ALLOW', 'everything', /^ONESHOT_ALLOW has "everything"; it may list privileged/],
-    ['ONESHOT_HOST', '', /^ONESHOT_HOST /],
+    ['ONESHOT_HOST', '', /^ONESHOT_HOST must be an address such as 127.0.0.1, not empty$/],
     ['ONESHOT_PROT', '1', /^ONESHOT_PROT is not a setting: did you mean ONESHOT_PORT\?$/],
     ['ONESHOT_XYZZY', '1', /^ONESHOT_XYZZY is not a setting$/],
   ])('that are wrong (%s=%s) are named', (name, value, message) => {
     expect(() => readConfig({ [name]: value })).toThrow(message)
+  })
+
+  test('the default timeout gives way to a lower bound', () => {
+    expect(() => readConfig({ ONESHOT_MAX_TIMEOUT: '30s' })).not.toThrow()
+  })
+
+  test('an empty DOCKER_CONFIG is none', () => {
+    const { dockerConfigFile } = readConfig({})
+    expect(readConfig({ DOCKER_CONFIG: '' })).toMatchObject({ dockerConfigFile })
   })
 
   test('that are wrong are all told at once', () => {

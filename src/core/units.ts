@@ -45,3 +45,10 @@ export function parseBytes(text: string): number | undefined {
   const bytes = Math.floor(Number(match[1]) * bytesPerUnit[unit]!)
   return Number.isSafeInteger(bytes) ? bytes : undefined
 }
+
+/** In the largest unit that has it whole, such as `6m`. */
+export function showBytes(bytes: number): string {
+  const units = Object.entries(bytesPerUnit).filter(([, size]) => bytes >= size)
+  const [unit, size] = units.findLast(([, each]) => bytes % each === 0) ?? ['b', 1]
+  return `${bytes / size}${unit}`
+}

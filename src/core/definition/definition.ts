@@ -27,6 +27,7 @@ import type { DefinitionProblem } from './shape.ts'
 import { mapping, oneOf, recordOf, refuse, scalar, toProblems } from './shape.ts'
 import { tmpfs, volumes } from './volume.ts'
 import { ParameterSchema } from '../parameter-schema.ts'
+import { showBytes } from '../units.ts'
 
 export type { DefinitionProblem } from './shape.ts'
 
@@ -46,7 +47,11 @@ const MIB = 1024 * 1024
 /** An envelope is held in memory. */
 export const MAX_OUTPUT_BYTES = 64 * MIB
 
-const memory = bytes(6 * MIB, ', 6m at the least')
+/** What engines ask for. */
+export const MIN_MEMORY_BYTES = 6 * MIB
+export const MIN_LOG_BYTES = 4096
+
+const memory = bytes(MIN_MEMORY_BYTES, `, ${showBytes(MIN_MEMORY_BYTES)} at the least`)
 const pids = integer(1)
 
 /** Loose enough for what engines take, strict enough to tell a slip from an image that is not there. */
@@ -108,7 +113,7 @@ const deploy = mapping(
 const ownLimits = mapping({
   input: bytes().exactOptional(),
   output: bytes().exactOptional(),
-  logs: bytes(4096, ', 4k at the least').exactOptional(),
+  logs: bytes(MIN_LOG_BYTES, `, ${showBytes(MIN_LOG_BYTES)} at the least`).exactOptional(),
 })
 
 /** As many as the budget has room for. */

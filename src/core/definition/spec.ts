@@ -6,6 +6,7 @@ import type { Report } from './shape.ts'
 import type { ContainerSpec, FunctionSpec } from '../function.ts'
 import { valueOf } from '../interpolate.ts'
 import { MAX_VARIABLE_BYTES } from '../parameters.ts'
+import { showBytes } from '../units.ts'
 
 /** What a definition refers to outside itself. */
 export interface DefinitionSurroundings {
@@ -205,6 +206,6 @@ function checkBounds(
   if (warm && warm.max < warm.min) report(['warm'], 'expected max to be no less than min')
   if (limits?.output !== undefined && limits.output > MAX_OUTPUT_BYTES) {
     const hint = 'an envelope is held in memory; use response: raw for more'
-    report(['limits', 'output'], `expected at most ${MAX_OUTPUT_BYTES / 1024 ** 2}m: ${hint}`)
+    report(['limits', 'output'], `expected at most ${showBytes(MAX_OUTPUT_BYTES)}: ${hint}`)
   }
 }
