@@ -39,7 +39,7 @@ const shape = {
   type: scalar(`one of ${types.join(', ')}`, (value) => types.find((type) => type === value)),
   title: text.exactOptional(),
   description: text.exactOptional(),
-  examples: z.array(z.unknown()).exactOptional(),
+  examples: listOf(z.unknown(), 'a list of values').exactOptional(),
   default: z.unknown().exactOptional(),
   required: oneOf('true, false, or a list of names', {
     text: flag,
@@ -101,7 +101,7 @@ const forType: Readonly<Record<ValueType, readonly string[]>> = {
 }
 const typed = new Set(Object.values(forType).flat())
 
-/** Its input is what a definition's author wrote; a default or an enum that its own schema refuses is an issue. */
+/** Its input is what a definition's author wrote; a default, an enum or a const that its own schema refuses is an issue. */
 export const ParameterSchema = mapping(shape, refused).transform(
   (schema, context): ParameterSchema => {
     for (const keyword of Object.keys(schema)) {
@@ -115,8 +115,17 @@ export const ParameterSchema = mapping(shape, refused).transform(
       })
     }
     const { default: fallback, ...rest } = schema
-    for (const [index, choice] of (schema.enum ?? []).entries()) {
-      tell(checkValue({ type: schema.type }, choice).problems, ['enum', index])
+    if (schema.type === 'array' || schema.type === 'object') {
+      for (const keyword of ['enum', 'const'].filter((each) => Object.hasOwn(schema, each))) {
+        refuse(context, `is for single values, not for type ${schema.type}`, { path: [keyword] })
+      }
+    } else {
+      for (const [index, choice] of (schema.enum ?? []).entries()) {
+        tell(checkValue({ type: schema.type }, choice).problems, ['enum', index])
+      }
+      if (schema.const !== undefined) {
+        tell(checkValue({ type: schema.type }, schema.const).problems, ['const'])
+      }
     }
     if (fallback !== undefined) tell(checkValue(rest, fallback).problems, ['default'])
     if (fallback !== undefined && schema.required === true) {

@@ -46,9 +46,12 @@ export interface ValueProblem {
 /** RFC 3339's full-time, which has an offset; ISO's has none. */
 const time = /^(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d+)?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/
 
+/** RFC 3986's characters: zod would check a URL that is trimmed, and the function gets what was given. */
+const uri = /^[a-z][a-z0-9+.-]*:(?:(?!["<>\\^`{|}])[!-~])+$/i
+
 /** JSON Schema's formats, as zod checks them. */
 export const formats: Readonly<Record<string, z.ZodType>> = {
-  uri: z.url(),
+  uri: z.string().regex(uri).pipe(z.url()),
   email: z.email(),
   date: z.iso.date(),
   time: z.string().regex(time),
@@ -166,7 +169,9 @@ function checkProperties(
     if (!Object.hasOwn(object, name)) report([...path, name], 'is required')
   }
   for (const [name, { default: fallback }] of Object.entries(properties)) {
-    if (fallback !== undefined && !Object.hasOwn(object, name)) entries.push([name, fallback])
+    if (fallback !== undefined && !Object.hasOwn(object, name)) {
+      entries.push([name, checkValue(properties[name]!, fallback).value])
+    }
   }
   return Object.fromEntries(entries)
 }

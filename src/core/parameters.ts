@@ -14,12 +14,14 @@ type Values = Readonly<Record<string, ParameterValue>>
 
 /** `execve` takes no more than 128 KiB for one variable, its name included. */
 export const MAX_VARIABLE_BYTES = 100 * 1024
-const MAX_PARAMETERS_BYTES = 1024 * 1024
+export const MAX_PARAMETERS_BYTES = 1024 * 1024
 const MAX_DEPTH = 64
 /** `execve` takes no more for one argument or variable, its end included, whatever the stack's limit is. */
-const MAX_WORD_BYTES = 128 * 1024 - 1
+export const MAX_WORD_BYTES = 128 * 1024 - 1
 /** And for all together a quarter of the stack, commonly 8 MiB: some of it is left to what the image brings. */
-const MAX_WORDS_BYTES = 1792 * 1024
+export const MAX_WORDS_BYTES = 1792 * 1024
+/** Of each its end, and a pointer to it. */
+export const WORD_OVERHEAD = 9
 /** The most violations that are told of one call, and the longest key that is told in full. */
 const MAX_TOLD = 20
 const MAX_KEY = 100
@@ -43,7 +45,7 @@ export function parseParameters(schemas: Schemas, input: ParameterInput): Values
       const value = accept(name, schema, given.get(name), violations)
       values.push([name, value])
     } else if (schema.default !== undefined) {
-      values.push([name, schema.default])
+      values.push([name, defaultOf(schema)])
     } else if (
       schema.required === true &&
       !violations.some(({ pointer: at }) => at === pointer([name]))
@@ -62,6 +64,17 @@ export function parseParameters(schemas: Schemas, input: ParameterInput): Values
     })
   }
   return Object.fromEntries(values)
+}
+
+/** With the defaults of its properties. */
+function defaultOf(schema: ParameterSchema): ParameterValue {
+  return checkValue(schema, schema.default).value
+}
+
+/** The environment of a call that gives nothing. */
+export function toDefaultEnvironment(schemas: Schemas): Record<string, string> {
+  const given = Object.entries(schemas).filter(([, schema]) => schema.default !== undefined)
+  return toEnvironment(Object.fromEntries(given.map(([name, schema]) => [name, defaultOf(schema)])))
 }
 
 /** As a function finds them in its environment: texts as they are, numbers and booleans as text, the rest as JSON. */
@@ -105,8 +118,7 @@ function checkLengths({ command = [], entrypoint = [], environment }: ReturnType
   let total = 0
   for (const word of [...entrypoint, ...command, ...assignments]) {
     const bytes = byteLength(word)
-    // Each takes its end and a pointer as well.
-    total += bytes + 9
+    total += bytes + WORD_OVERHEAD
     if (bytes > MAX_WORD_BYTES) tooLong('an argument or variable longer than 128 KiB')
   }
   if (total > MAX_WORDS_BYTES) tooLong('a command and an environment longer than 1.75 MiB together')
@@ -243,6 +255,6 @@ function cut(key: string): string {
   return key.length <= MAX_KEY ? key : `${key.slice(0, MAX_KEY)}…`
 }
 
-function byteLength(text: string): number {
+export function byteLength(text: string): number {
   return new TextEncoder().encode(text).length
 }

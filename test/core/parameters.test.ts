@@ -102,6 +102,29 @@ test.each([
   }
 })
 
+test.each([
+  'http://x/\r\nEvil: 1',
+  ' http://x/ ',
+  'http://x\n.evil.com/',
+  'http://x/"><',
+  'http://x/`',
+  'http://x/ü',
+])('%j is no uri', (text) => {
+  expect(violationsOf({ json: { url: text } })).toHaveProperty(['#/url'])
+})
+
+test('nested defaults are filled in, whether or not the call gives the object', () => {
+  const inner: ParameterSchema = {
+    type: 'object',
+    default: {},
+    properties: { a: { type: 'integer', default: 1 } },
+  }
+  const declared: Schemas = { o: { ...inner, properties: { ...inner.properties, inner } } }
+  const filled = { o: { a: 1, inner: { a: 1 } } }
+  expect(parseParameters(declared, {})).toEqual(filled)
+  expect(parseParameters(declared, { json: { o: {} } })).toEqual(filled)
+})
+
 test('a parameter given twice is refused: in the query, or in the query and the body', () => {
   const query = new URLSearchParams(`url=${url}&url=${url}&depth=1`)
   expect(violationsOf({ query, json: { depth: 1 } })).toEqual({
@@ -248,6 +271,10 @@ test.each<[object, string]>([
   [{ type: 'object', additionalProperties: { type: 'x' } }, 'additionalProperties.type'],
   [{ type: 'number', multipleOf: 0 }, 'multipleOf'],
   [{ type: 'string', minLength: -1 }, 'minLength'],
+  [{ type: 'string', const: 5 }, 'const'],
+  [{ type: 'array', const: 5 }, 'const'],
+  [{ type: 'object', enum: [] }, 'enum'],
+  [{ type: 'string', examples: 'one' }, 'examples'],
 ])('schema %# is refused at its mistake', (schema, path) => {
   const { error } = ParameterSchema.safeParse(schema)
   expect(error?.issues.map((issue) => issue.path.join('.'))).toEqual([path])
