@@ -13,6 +13,11 @@ export function isDeviceName(text: string): boolean {
   return /^[A-Za-z][\w.-]*\/[A-Za-z][\w.-]*=\w[\w.:-]*$/.test(text)
 }
 
+/** Whether `text` names a secret or a config: a file that is never outside its folder. */
+export function isFileName(text: string): boolean {
+  return /^[a-zA-Z0-9](?:[a-zA-Z0-9._-]*[a-zA-Z0-9])?$/.test(text)
+}
+
 /** Both absolute and normalised. A folder counts as inside itself. */
 export function isInside(path: string, folder: string): boolean {
   return path === folder || path.startsWith(folder === '/' ? '/' : `${folder}/`)

@@ -6,6 +6,7 @@ import type Docker from 'dockerode'
 import { pack } from 'tar-stream'
 import { OneshotError } from '../core/error.ts'
 import type { ContainerSpec, FileReference } from '../core/function.ts'
+import { isFileName } from '../core/path.ts'
 
 export interface Files {
   /** Puts a container's secrets and configs into it, between its creation and its start. */
@@ -23,7 +24,6 @@ export interface FilesDeps {
 
 /** As Docker itself has it for secrets. */
 const MAX_FILE_BYTES = 500 * 1024
-const NAME = /^[a-zA-Z0-9](?:[a-zA-Z0-9._-]*[a-zA-Z0-9])?$/
 
 /**
  * Secrets and configs on a single engine, which has none of its own: files of the gateway's host, copied into the
@@ -91,7 +91,7 @@ async function read(kind: string, folder: string, name: string): Promise<Buffer>
       { cause },
     )
   // The name comes from a definition, and must not lead out of the folder.
-  if (!NAME.test(name)) throw missing()
+  if (!isFileName(name)) throw missing()
   const file = await open(join(folder, name)).catch((error: unknown) => {
     throw missing(error)
   })

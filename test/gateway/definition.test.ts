@@ -398,6 +398,33 @@ parameters:
   })
 })
 
+const long = 'a'.repeat(60_000)
+test.each([
+  [`command: [sh, -c, ${long.repeat(3)}]`, 'command: expected at most 128 KiB in each'],
+  [
+    `command: [echo, '${'${{ p }}'.repeat(3)}']\nparameters: { p: { type: string, default: ${long} } }`,
+    'command: expected at most 128 KiB in each',
+  ],
+  [
+    `parameters: { p: { type: string, default: ${long.repeat(2)} } }`,
+    'parameters.p.default: expected at most 100 KiB',
+  ],
+  [
+    `x-long: &long ${long}\nparameters: { ${numbered(18, (n) => `p${n}: { type: string, default: *long }`)} }`,
+    'parameters: expected defaults of at most 1 MiB together',
+  ],
+  [
+    `x-long: &long ${long}\nenvironment: { ${numbered(31, (n) => `V${n}: *long`)} }`,
+    'environment: expected command, environment and defaults of at most 1.75 MiB together',
+  ],
+])('what no call could start is a mistake of the definition: %#', async (text, message) => {
+  expect(await problemsOf(text)).toEqual([expect.stringContaining(message)])
+})
+
+function numbered(count: number, show: (n: number) => string): string {
+  return Array.from({ length: count }, (_, n) => show(n)).join(', ')
+}
+
 test('a variable that is not set is warned of', async () => {
   const result = await read('image: i\nuser: "0${UNSET}"\n')
   expect(result).toMatchObject({ warnings: [expect.stringContaining('UNSET')] })
@@ -521,6 +548,16 @@ test.each<[string, string]>([
     'deploy:\n  resources:\n    limits:\n      memory: lots',
     'test.yml:4:7: deploy.resources.limits.memory: expected a size such as 64k, 10m or 1g, 6m at the least, got "lots"',
   ],
+  ['memory: 5m', 'test.yml:1:1: memory: memory is not taken: write mem_limit, or deploy'],
+  ['cap_add: NET_ADMIN', 'test.yml:1:1: cap_add: expected a list of texts, got "NET_ADMIN"'],
+  ['group_add: 5', 'test.yml:1:1: group_add: expected a list of texts, got 5'],
+  ['dns_opt: x', 'test.yml:1:1: dns_opt: expected a list of texts, got "x"'],
+  [
+    'deploy: { placement: { constraints: x } }',
+    'test.yml:1:24: deploy.placement.constraints: expected a list of texts, got "x"',
+  ],
+  ['secrets: [../../etc/shadow]', 'test.yml:1:11: secrets.0: expected a name of letters'],
+  ['configs: [{ source: a/b }]', 'test.yml:1:13: configs.0.source: expected a name of letters'],
   ['mem_limit: 1k', 'test.yml:1:1: mem_limit: expected a size'],
   [
     'timeout: soon',

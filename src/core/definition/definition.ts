@@ -1,4 +1,4 @@
-import * as z from 'zod'
+import type * as z from 'zod'
 import { envFiles, fileReferences } from './file.ts'
 import {
   deviceRequests,
@@ -24,7 +24,7 @@ import {
   words,
 } from './scalar.ts'
 import type { DefinitionProblem } from './shape.ts'
-import { mapping, oneOf, recordOf, refuse, scalar, toProblems } from './shape.ts'
+import { listOf, mapping, oneOf, recordOf, refuse, scalar, toProblems } from './shape.ts'
 import { tmpfs, volumes } from './volume.ts'
 import { ParameterSchema } from '../parameter-schema.ts'
 import { showBytes } from '../units.ts'
@@ -90,12 +90,12 @@ const reservations = mapping({
   cpus: cpus.exactOptional(),
   memory: memory.exactOptional(),
   devices: deviceRequests.exactOptional(),
-  generic_resources: z.array(genericResource).exactOptional(),
+  generic_resources: listOf(genericResource, 'a list of maps').exactOptional(),
 })
 
 const placement = mapping({
-  constraints: z.array(text).exactOptional(),
-  preferences: z.array(mapping({ spread: text })).exactOptional(),
+  constraints: listOf(text, 'a list of texts').exactOptional(),
+  preferences: listOf(mapping({ spread: text }), 'a list of maps').exactOptional(),
   max_replicas_per_node: integer(1).exactOptional(),
 })
 
@@ -150,7 +150,7 @@ const composeKeys = {
   env_file: envFiles.exactOptional(),
   working_dir: text.exactOptional(),
   user: text.exactOptional(),
-  group_add: z.array(text).exactOptional(),
+  group_add: listOf(text, 'a list of texts').exactOptional(),
   hostname: text.exactOptional(),
   tty: flag.exactOptional(),
   init: flag.exactOptional(),
@@ -172,9 +172,9 @@ const composeKeys = {
   tmpfs: tmpfs.exactOptional(),
   secrets: fileReferences('/run/secrets').exactOptional(),
   configs: fileReferences('/').exactOptional(),
-  cap_add: z.array(text).exactOptional(),
-  cap_drop: z.array(text).exactOptional(),
-  security_opt: z.array(text).exactOptional(),
+  cap_add: listOf(text, 'a list of texts').exactOptional(),
+  cap_drop: listOf(text, 'a list of texts').exactOptional(),
+  security_opt: listOf(text, 'a list of texts').exactOptional(),
   devices: devices.exactOptional(),
   shm_size: bytes(1).exactOptional(),
   ulimits: ulimits.exactOptional(),
@@ -183,7 +183,7 @@ const composeKeys = {
   extra_hosts: extraHosts.exactOptional(),
   dns: texts.exactOptional(),
   dns_search: texts.exactOptional(),
-  dns_opt: z.array(text).exactOptional(),
+  dns_opt: listOf(text, 'a list of texts').exactOptional(),
   stop_signal: text.exactOptional(),
   stop_grace_period: duration.exactOptional(),
   gpus: gpus.exactOptional(),

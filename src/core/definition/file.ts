@@ -1,20 +1,29 @@
 import { flag, id, mode, text } from './scalar.ts'
 import { choice } from './scalar.ts'
-import { listOf, mapping, oneOf } from './shape.ts'
+import { describe, listOf, mapping, oneOf, refuse } from './shape.ts'
 import type { FileReference } from '../function.ts'
-import { absolutePath } from '../path.ts'
+import { absolutePath, isFileName } from '../path.ts'
 import * as z from 'zod'
+
+const source = text.transform((value, context) =>
+  isFileName(value)
+    ? value
+    : refuse(
+        context,
+        `expected a name of letters, digits, ., _ and -, with a letter or digit at both ends, got ${describe(value)}`,
+      ),
+)
 
 /** Secrets or configs; a target that is not absolute goes into `folder`. */
 export function fileReferences(folder: string) {
   const long = mapping({
-    source: text,
+    source,
     target: text.exactOptional(),
     uid: id.exactOptional(),
     gid: id.exactOptional(),
     mode: mode.exactOptional(),
   })
-  const short = text.transform((source) => ({ source }))
+  const short = source.transform((name) => ({ source: name }))
   const entry = oneOf('a name or a map', { text: short, map: long })
   return listOf(
     entry.transform((value): FileReference => {

@@ -1,12 +1,12 @@
 import * as z from 'zod'
 import { choice, integer, pairs, text, texts } from './scalar.ts'
-import { mapping, oneOf, recordOf, refuse, scalar } from './shape.ts'
+import { listOf, mapping, oneOf, recordOf, refuse, scalar } from './shape.ts'
 import type { DeviceMapping, DeviceRequest, NetworkAttachment, Ulimit } from '../function.ts'
 import { absolutePath, isDeviceName } from '../path.ts'
 
 const attachment = mapping(
   {
-    aliases: z.array(text).exactOptional(),
+    aliases: listOf(text, 'a list of texts').exactOptional(),
     ipv4_address: text.exactOptional(),
     ipv6_address: text.exactOptional(),
   },
@@ -133,8 +133,8 @@ const deviceRequest = mapping({
       return Number.isSafeInteger(count) && (count > 0 || value === 'all') ? count : undefined
     }),
   }).exactOptional(),
-  device_ids: z.array(text).exactOptional(),
-  capabilities: z.array(text).exactOptional(),
+  device_ids: listOf(text, 'a list of texts').exactOptional(),
+  capabilities: listOf(text, 'a list of texts').exactOptional(),
   options: pairs.exactOptional(),
 }).transform((given, context): DeviceRequest => {
   if (given.count !== undefined && given.device_ids) {
@@ -148,7 +148,7 @@ const deviceRequest = mapping({
   }
 })
 
-export const deviceRequests = oneOf('a list of devices', { list: z.array(deviceRequest) })
+export const deviceRequests = listOf(deviceRequest, 'a list of devices')
 
 export const gpus = oneOf('all or a list of devices', {
   text: choice('all').transform((): DeviceRequest[] => [

@@ -2,7 +2,16 @@ import type { DefinitionProblem, Report } from './shape.ts'
 import type { Definition } from './definition.ts'
 import type { FunctionSpec } from '../function.ts'
 import type { ParameterSchema } from '../parameter-schema.ts'
-import { placeholdersIn } from '../template.ts'
+import {
+  MAX_PARAMETERS_BYTES,
+  MAX_VARIABLE_BYTES,
+  MAX_WORD_BYTES,
+  MAX_WORDS_BYTES,
+  WORD_OVERHEAD,
+  byteLength,
+  toDefaultEnvironment,
+} from '../parameters.ts'
+import { fillPlaceholders, placeholdersIn } from '../template.ts'
 
 const variableName = /^[A-Za-z_][A-Za-z0-9_]*$/
 /** Variables that decide what a program loads or runs: a caller who sets them has the program. */
@@ -55,4 +64,52 @@ function checkPlaceholder(
   if (required !== true && fallback === undefined) {
     report(path, `\${{ ${name} }} may have no value: give ${name} a default, or required: true`)
   }
+}
+
+/** What is too long before a call has said anything is no mistake of its caller. */
+export function checkLengths(spec: FunctionSpec, definition: Definition, report: Report): void {
+  const { command = [], entrypoint = [], environment } = spec.container
+  const defaults = Object.entries(toDefaultEnvironment(spec.parameters))
+  const sizes = new Map(defaults.map(([name, value]) => [name, byteLength(value)]))
+  // Counted, not filled in: a long default may be asked for often.
+  const lengthOf = (text: string) =>
+    byteLength(fillPlaceholders(text, () => '')) +
+    sum(placeholdersIn(text).map((name) => sizes.get(name) ?? 0))
+  const variables = definition.env ? 'env' : 'environment'
+  const words = {
+    command: command.map(lengthOf),
+    entrypoint: entrypoint.map(lengthOf),
+    [variables]: Object.entries(environment).map(([name, text]) => lengthOf(`${name}=${text}`)),
+  }
+  for (const [key, lengths] of Object.entries(words)) {
+    if (lengths.some((length) => length > MAX_WORD_BYTES)) {
+      report([key], 'expected at most 128 KiB in each argument or variable: mount a file instead')
+    }
+  }
+  const parameters = defaults.map(([name, value]) => byteLength(`${name}=${value}`))
+  for (const [index, [name]] of defaults.entries()) {
+    if (parameters[index]! > MAX_VARIABLE_BYTES) {
+      report(['parameters', name, 'default'], 'expected at most 100 KiB: mount a file instead')
+    }
+  }
+  if (sum(parameters) > MAX_PARAMETERS_BYTES) {
+    report(['parameters'], 'expected defaults of at most 1 MiB together: mount a file instead')
+  }
+  checkTotal({ ...words, parameters }, report)
+}
+
+/** Told at the key that has the most. */
+function checkTotal(parts: Readonly<Record<string, readonly number[]>>, report: Report): void {
+  const totals = Object.entries(parts).map(([key, lengths]) => ({
+    key,
+    total: sum(lengths) + lengths.length * WORD_OVERHEAD,
+  }))
+  if (sum(totals.map(({ total }) => total)) <= MAX_WORDS_BYTES) return
+  const { key } = totals.reduce((most, each) => (each.total > most.total ? each : most))
+  const what = 'command, environment and defaults of at most 1.75 MiB together'
+  report([key], `expected ${what}: mount a file instead`)
+}
+
+function sum(lengths: readonly number[]): number {
+  return lengths.reduce((total, length) => total + length, 0)
 }

@@ -13,6 +13,7 @@ const isolated = 'each call has a namespace of its own'
 const rewritten = 'the gateway reads and bounds what a function prints'
 
 export const refusedKeys: Reasons = {
+  memory: 'write mem_limit, or deploy.resources.limits.memory',
   ports: reached,
   expose: reached,
   links: alone,

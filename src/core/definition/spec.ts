@@ -1,7 +1,7 @@
 import type { Definition, DefinitionDefaults, DefinitionProblem } from './definition.ts'
 import { MAX_OUTPUT_BYTES } from './definition.ts'
 import { toMounts } from './mount.ts'
-import { checkParameters, checkPlaceholders } from './parameters.ts'
+import { checkLengths, checkParameters, checkPlaceholders } from './parameters.ts'
 import type { Report } from './shape.ts'
 import type { ContainerSpec, FunctionSpec } from '../function.ts'
 import { valueOf } from '../interpolate.ts'
@@ -55,6 +55,7 @@ export function toFunctionSpec(
   checkBounds(definition, defaults.maxTimeoutMs, report)
   checkParameters(spec, report)
   checkPlaceholders(spec, definition, report)
+  if (problems.length === 0) checkLengths(spec, definition, report)
   return problems.length > 0 ? { problems } : { spec }
 }
 
