@@ -236,7 +236,8 @@ function knownNames(schemas: Schemas): string {
     : ': this function has none'
 }
 
-function isDeeper(value: ParameterValue, levels: number): boolean {
+/** Whether lists and maps stand more than `levels` within one another. */
+export function isDeeper(value: unknown, levels: number): boolean {
   if (typeof value !== 'object' || value === null) return false
   return levels === 0 || Object.values(value).some((inner) => isDeeper(inner, levels - 1))
 }

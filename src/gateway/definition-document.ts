@@ -2,6 +2,7 @@ import type { Alias, Document, Node, Pair, Scalar, YAMLError, YAMLMap } from 'ya
 import { isAlias, isMap, isScalar, isSeq, LineCounter, parse, parseDocument, visit } from 'yaml'
 import type { DefinitionProblem } from '../core/definition/definition.ts'
 import { interpolate } from '../core/interpolate.ts'
+import { isDeeper } from '../core/parameters.ts'
 import type { FilledPlace } from './definition-redact.ts'
 import { redactProblem } from './definition-redact.ts'
 import { maskSecrets } from './definition-source.ts'
@@ -131,11 +132,6 @@ function reasonOf({ message }: Error): string {
 
 function cut(text: string): string {
   return text.length <= MAX_TEXT ? text : `${text.slice(0, MAX_TEXT)}…`
-}
-
-function isDeeper(value: unknown, levels: number): boolean {
-  if (typeof value !== 'object' || value === null) return false
-  return levels === 0 || Object.values(value).some((inner) => isDeeper(inner, levels - 1))
 }
 
 /** `[${VAR}]` and `{ a: ${VAR} }` look right and are not: there, a brace begins a map. */

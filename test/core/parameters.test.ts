@@ -156,7 +156,7 @@ test('of many violations the first are told, with short keys, and the known name
   const entries = Array.from({ length: 100_000 }, (_, index) => [`k${index}${'x'.repeat(200)}`, 1])
   const begin = performance.now()
   const violations = violationsOf({ json: Object.fromEntries(entries) })
-  expect(performance.now() - begin).toBeLessThan(3_000)
+  expect(performance.now() - begin).toBeLessThan(15_000)
   const text = JSON.stringify(violations)
   expect(text.length).toBeLessThan(5_000)
   expect(text.split('url, depth')).toHaveLength(2)

@@ -862,7 +862,7 @@ test('of many problems the first are told, and how many more there are', async (
   const keys = Array.from({ length: 20_000 }, (_, index) => `comand${index}: x`).join('\n')
   const begin = performance.now()
   const problems = await problemsOf(keys)
-  expect(performance.now() - begin).toBeLessThan(3_000)
+  expect(performance.now() - begin).toBeLessThan(15_000)
   expect(problems).toHaveLength(21)
   expect(problems[0]).toContain('test.yml:1:1: comand0: unknown key: did you mean command?')
   expect(problems.at(-1)).toContain('and 19980 more problems')
