@@ -47,7 +47,10 @@ export async function watchContainers(
       over.abort()
       const all = `/containers/json?all=1&filters=${toQuery({ label: [label] })}`
       const left = await engine.send<{ Id: string }[]>('GET', all)
-      for (const { Id } of left) await engine.send('DELETE', `/containers/${Id}?force=1&v=1`)
+      // Some may be on their way out already.
+      await Promise.allSettled(
+        left.map(({ Id }) => engine.send('DELETE', `/containers/${Id}?force=1&v=1`)),
+      )
     },
   }
 }

@@ -63,7 +63,7 @@ async function main(seconds: number): Promise<boolean> {
   }
   const best = loops.reduce((a, b) => (b.perSecond > a.perSecond ? b : a))
   await using gateway = await startArmedGateway('auto')
-  await loop('warm-up', FLIGHT, 10, gateway.call, () => Promise.resolve())
+  await loop('warm-up', FLIGHT, 20, gateway.call, () => Promise.resolve())
   await using watch = await watchContainers(
     engine,
     'oneshot.function=where',

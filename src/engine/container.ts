@@ -35,6 +35,9 @@ export interface ContainerEngineDeps {
   readonly maxNamespaces: number
 }
 
+/** How long a container whose gate has reported may take to end by itself, before it is killed, which costs the engine more. */
+const LEAVING_MS = 2 * LINGER_MS
+
 /** Runs each task in a container of its own on one engine. */
 export function createContainerEngine(deps: ContainerEngineDeps): Engine {
   const { docker, gatewayId, images, logger, clock, maxNamespaces } = deps
@@ -77,7 +80,7 @@ export function createContainerEngine(deps: ContainerEngineDeps): Engine {
           },
         }
       } finally {
-        launcher.discard(launched.name, start === 'armed' ? 2 * LINGER_MS : 0)
+        launcher.discard(launched.name, LEAVING_MS)
       }
     }
     const ready = isGated(task) ? armed.take(task.spec) : undefined

@@ -40,6 +40,8 @@ export interface Namespaces {
   close(): Promise<void>
 }
 
+/** As many at once: fewer would take long beside the calls that lack them. */
+const MAX_MAKING = 4
 /** After a failure none is made for so long. */
 const RETRY_MS = 5_000
 /** Capabilities with which a container could change its namespace, or get into another. */
@@ -53,17 +55,17 @@ export function createNamespaces(deps: NamespacesDeps): Namespaces {
   const { docker, gatewayId, max, newId, logger, clock } = deps
   let free: Namespace[] = []
   const names = new Set<string>()
-  let making: Promise<void> | undefined
+  const making = new Set<Promise<void>>()
   let notBefore = 0
   let closed = false
 
   function acquire(container: ContainerSpec): Namespace | undefined {
     if (max === 0 || !mayShare(container)) return undefined
     const namespace = free.pop()
-    if (!namespace && !making && !closed && names.size < max && clock() >= notBefore) {
-      making = make(container.image).finally(() => {
-        making = undefined
-      })
+    const mayMake = making.size < MAX_MAKING && names.size < max && clock() >= notBefore
+    if (!namespace && mayMake && !closed) {
+      const made = make(container.image).finally(() => making.delete(made))
+      making.add(made)
     }
     return namespace
   }
@@ -156,7 +158,7 @@ export function createNamespaces(deps: NamespacesDeps): Namespaces {
     forget,
     async close() {
       closed = true
-      await making
+      await Promise.all(making)
       free.length = 0
       await Promise.all([...names].map(remove))
     },

@@ -550,7 +550,7 @@ test.each<[string, string]>([
   ],
   ['memory: 5m', 'test.yml:1:1: memory: memory is not taken: write mem_limit, or deploy'],
   ['cap_add: NET_ADMIN', 'test.yml:1:1: cap_add: expected a list of texts, got "NET_ADMIN"'],
-  ['group_add: 5', 'test.yml:1:1: group_add: expected a list of texts, got 5'],
+  ['group_add: 5', 'test.yml:1:1: group_add: expected a list of texts, got "5"'],
   ['dns_opt: x', 'test.yml:1:1: dns_opt: expected a list of texts, got "x"'],
   [
     'deploy: { placement: { constraints: x } }',
