@@ -177,23 +177,21 @@ describe('an armed call gives the same envelope as one without a gate:', () => {
     expect(envelope).toMatchObject({ reason: 'oom_killed', exitCode: 137, stdout: 'begun\n' })
   })
 
-  test('a timeout of a command that handles SIGTERM', async () => {
-    const text = "trap 'echo bye; exit 7' TERM; echo begun; while :; do sleep 0.1; done"
-    expect(await alike('hasty', run(text))).toMatchObject({
-      state: 'timed_out',
-      exitCode: 7,
-      stdout: 'begun\nbye\n',
-    })
-  })
-
-  test('a timeout of a command that ignores SIGTERM', async () => {
-    const text = "trap '' TERM; echo begun; printf half >&2; while :; do sleep 0.1; done"
-    expect(await alike('hastier', run(text))).toMatchObject({
-      state: 'timed_out',
-      exitCode: 137,
-      stdout: 'begun\n',
-      stderr: 'half',
-    })
+  test.each([
+    [
+      'handles',
+      'hasty',
+      "trap 'echo bye; exit 7' TERM; echo begun; while :; do sleep 0.1; done",
+      { exitCode: 7, stdout: 'begun\nbye\n' },
+    ],
+    [
+      'ignores',
+      'hastier',
+      "trap '' TERM; echo begun; printf half >&2; while :; do sleep 0.1; done",
+      { exitCode: 137, stdout: 'begun\n', stderr: 'half' },
+    ],
+  ] as const)('a timeout of a command that %s SIGTERM', async (_, name, text, expected) => {
+    expect(await alike(name, run(text))).toMatchObject({ state: 'timed_out', ...expected })
   })
 
   test.each(['nosuch', '/nosuch', '/etc', '/etc/passwd', ''])('no command "%s"', async (name) => {
