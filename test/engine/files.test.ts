@@ -1,12 +1,13 @@
-import { mkdtemp, symlink, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import Docker from 'dockerode'
-import { expect, test } from 'vitest'
+import { afterAll, expect, test } from 'vitest'
 import { createFiles } from '../../src/engine/files.ts'
 import { functionSpec } from '../function-spec.ts'
 
 const folder = await mkdtemp(join(tmpdir(), 'oneshot-files-'))
+afterAll(() => rm(folder, { recursive: true }))
 const files = createFiles({ docker: new Docker(), secretsFolder: folder, configsFolder: folder })
 const stampOf = (source: string) => {
   const reference = { source, target: '/run/x', mode: 0o400, uid: 0, gid: 0 }
