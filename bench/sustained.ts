@@ -9,84 +9,100 @@ import { median } from './statistics.ts'
 import { report, toTable } from './table.ts'
 import { toTimes } from './times.ts'
 
+/** One contestant's loops, as if they were one. */
 interface Loop {
   readonly name: string
-  readonly times: readonly number[]
-  readonly perSecond: number
+  readonly times: number[]
+  elapsedMs: number
 }
 
-/** Calls one after another in each of `flight` lanes; the rate counts what had to be removed as well. */
-async function loop(
-  name: string,
+/** Calls one after another in each of `flight` lanes; the time counts until all that was made is removed as well. */
+async function run(
+  loop: Loop,
   flight: number,
   seconds: number,
   call: () => Promise<unknown>,
   removed: (count: number) => Promise<void>,
-): Promise<Loop> {
-  const times: number[] = []
+): Promise<void> {
+  const before = loop.times.length
   const startedAt = performance.now()
   const lane = async () => {
     while (performance.now() - startedAt < seconds * 1000) {
       const calledAt = performance.now()
       await call()
-      times.push(performance.now() - calledAt)
+      loop.times.push(performance.now() - calledAt)
     }
   }
   await Promise.all(Array.from({ length: flight }, lane))
-  await removed(times.length)
-  return { name, times, perSecond: times.length / ((performance.now() - startedAt) / 1000) }
+  await removed(loop.times.length - before)
+  loop.elapsedMs += performance.now() - startedAt
 }
 
-/** A closed loop on network none: the gateway against the bare engine API at the concurrency that suits it best. */
+function toLoop(name: string): Loop {
+  return { name, times: [], elapsedMs: 0 }
+}
+
+function perSecond({ times, elapsedMs }: Loop): number {
+  return times.length / (elapsedMs / 1000)
+}
+
+/**
+ * A closed loop on network none: the gateway against the bare engine API at the concurrency that suits it best. The
+ * bare API is measured before the gateway and once more after it, so that a machine that slows down hits both.
+ */
 async function main(seconds: number): Promise<boolean> {
   const FLIGHT = 8
   const engine = createEngineClient()
   console.log(`${await describeMachine(engine)}\nload ${describeLoad()}`)
   const labels = { 'bench.sustained': randomUUID() }
   const label = `bench.sustained=${labels['bench.sustained']}`
-  const loops: Loop[] = []
-  {
-    await using watch = await watchContainers(engine, label, new AbortController().signal)
-    const bare = createBareEngine(engine, { network: 'none', labels })
-    for (const flight of [2, 4, 8]) {
-      const name = `bare engine API, ${flight} in flight`
-      loops.push(
-        await loop(
-          name,
-          flight,
-          seconds / 3,
-          () => bare.call(),
-          (count) => watch.removed(count),
-        ),
+  const over = new AbortController()
+  await using bareWatch = await watchContainers(engine, label, over.signal)
+  const bare = createBareEngine(engine, { network: 'none', labels })
+  const loops = [2, 4, 8].map((flight) => ({
+    ...toLoop(`bare engine API, ${flight} in flight`),
+    flight,
+  }))
+  const runBare = async () => {
+    for (const loop of loops) {
+      await run(
+        loop,
+        loop.flight,
+        seconds / 6,
+        () => bare.call(),
+        (count) => bareWatch.removed(count),
       )
     }
   }
-  const best = loops.reduce((a, b) => (b.perSecond > a.perSecond ? b : a))
-  await using gateway = await startArmedGateway('auto')
-  await loop('warm-up', FLIGHT, 20, gateway.call, () => Promise.resolve())
-  await using watch = await watchContainers(
-    engine,
-    'oneshot.function=where',
-    new AbortController().signal,
-  )
-  const ours = await loop(`gateway, ${FLIGHT} in flight`, FLIGHT, seconds, gateway.call, (count) =>
-    watch.removed(count),
-  )
+
+  await runBare()
+  const ours = toLoop(`gateway, ${FLIGHT} in flight`)
+  {
+    await using gateway = await startArmedGateway('auto')
+    await run(toLoop('warm-up'), FLIGHT, 20, gateway.call, () => Promise.resolve())
+    await using watch = await watchContainers(engine, 'oneshot.function=where', over.signal)
+    await run(ours, FLIGHT, seconds, gateway.call, (count) => watch.removed(count))
+  }
+  await runBare()
+
+  const best = loops.reduce((a, b) => (perSecond(b) > perSecond(a) ? b : a))
+  // With fewer in flight each takes less, whatever runs them.
+  const alike = loops.find(({ flight }) => flight === FLIGHT) ?? best
   const head = ['', 'calls', 'min ms', 'median', 'p95', 'p99', 'max', 'calls/s']
-  const rows = [...loops, ours].map(({ name, times, perSecond }) =>
-    [name].concat(toTimes(times), perSecond.toFixed(1)),
+  const rows = [...loops, ours].map((loop) =>
+    [loop.name].concat(toTimes(loop.times), perSecond(loop).toFixed(1)),
   )
   console.log(toTable(head, rows))
   console.log(`load ${describeLoad()}`)
   return report([
     {
       what: 'throughput, gateway to the bare engine at its best',
-      value: ours.perSecond / best.perSecond,
+      value: perSecond(ours) / perSecond(best),
       atLeast: 1.6,
     },
     {
-      what: 'median time, gateway to the bare engine at its best',
-      value: median(ours.times) / median(best.times),
+      what: `median time, gateway to the bare engine, ${FLIGHT} in flight each`,
+      value: median(ours.times) / median(alike.times),
       atMost: 1,
     },
   ])

@@ -103,7 +103,7 @@ export const Settings = z.object({
     .prefault('256m')
     .describe('What armed containers may cost the engine, at 8m each; 0 arms none'),
   ONESHOT_NAMESPACES: count(0, 1000)
-    .prefault('16')
+    .prefault('32')
     .describe('The most network namespaces made ahead for network_mode none; 0 makes none'),
   ONESHOT_SWEEP_INTERVAL: duration.prefault('30s').describe('How often leftovers are looked for'),
 })
