@@ -12,6 +12,7 @@ import { toTimes } from './times.ts'
 /** One contestant's loops, as if they were one. */
 interface Loop {
   readonly name: string
+  readonly flight: number
   readonly times: number[]
   elapsedMs: number
 }
@@ -19,7 +20,6 @@ interface Loop {
 /** Calls one after another in each of `flight` lanes; the time counts until all that was made is removed as well. */
 async function run(
   loop: Loop,
-  flight: number,
   seconds: number,
   call: () => Promise<unknown>,
   removed: (count: number) => Promise<void>,
@@ -33,13 +33,13 @@ async function run(
       loop.times.push(performance.now() - calledAt)
     }
   }
-  await Promise.all(Array.from({ length: flight }, lane))
+  await Promise.all(Array.from({ length: loop.flight }, lane))
   await removed(loop.times.length - before)
   loop.elapsedMs += performance.now() - startedAt
 }
 
-function toLoop(name: string): Loop {
-  return { name, times: [], elapsedMs: 0 }
+function toLoop(who: string, flight: number): Loop {
+  return { name: `${who}, ${flight} in flight`, flight, times: [], elapsedMs: 0 }
 }
 
 function perSecond({ times, elapsedMs }: Loop): number {
@@ -59,15 +59,11 @@ async function main(seconds: number): Promise<boolean> {
   const over = new AbortController()
   await using bareWatch = await watchContainers(engine, label, over.signal)
   const bare = createBareEngine(engine, { network: 'none', labels })
-  const loops = [2, 4, 8].map((flight) => ({
-    ...toLoop(`bare engine API, ${flight} in flight`),
-    flight,
-  }))
+  const loops = [2, 4, 8].map((flight) => toLoop('bare engine API', flight))
   const runBare = async () => {
     for (const loop of loops) {
       await run(
         loop,
-        loop.flight,
         seconds / 6,
         () => bare.call(),
         (count) => bareWatch.removed(count),
@@ -76,12 +72,12 @@ async function main(seconds: number): Promise<boolean> {
   }
 
   await runBare()
-  const ours = toLoop(`gateway, ${FLIGHT} in flight`)
+  const ours = toLoop('gateway', FLIGHT)
   {
     await using gateway = await startArmedGateway('auto')
-    await run(toLoop('warm-up'), FLIGHT, 20, gateway.call, () => Promise.resolve())
+    await run(toLoop('warm-up', FLIGHT), 20, gateway.call, () => Promise.resolve())
     await using watch = await watchContainers(engine, 'oneshot.function=where', over.signal)
-    await run(ours, FLIGHT, seconds, gateway.call, (count) => watch.removed(count))
+    await run(ours, seconds, gateway.call, (count) => watch.removed(count))
   }
   await runBare()
 
