@@ -59,7 +59,8 @@ async function main(seconds: number): Promise<boolean> {
   const over = new AbortController()
   await using bareWatch = await watchContainers(engine, label, over.signal)
   const bare = createBareEngine(engine, { network: 'none', labels })
-  const loops = [2, 4, 8].map((flight) => toLoop('bare engine API', flight))
+  const alike = toLoop('bare engine API', FLIGHT)
+  const loops = [toLoop('bare engine API', 2), toLoop('bare engine API', 4), alike]
   const runBare = async () => {
     for (const loop of loops) {
       await run(
@@ -82,8 +83,6 @@ async function main(seconds: number): Promise<boolean> {
   await runBare()
 
   const best = loops.reduce((a, b) => (perSecond(b) > perSecond(a) ? b : a))
-  // With fewer in flight each takes less, whatever runs them.
-  const alike = loops.find(({ flight }) => flight === FLIGHT) ?? best
   const head = ['', 'calls', 'min ms', 'median', 'p95', 'p99', 'max', 'calls/s']
   const rows = [...loops, ours].map((loop) =>
     [loop.name].concat(toTimes(loop.times), perSecond(loop).toFixed(1)),
@@ -95,6 +94,12 @@ async function main(seconds: number): Promise<boolean> {
       what: 'throughput, gateway to the bare engine at its best',
       value: perSecond(ours) / perSecond(best),
       atLeast: 1.6,
+    },
+    {
+      // If that is with fewer in flight, each takes less, whatever runs it: hence the next as well.
+      what: `median time, gateway to the bare engine at its best, ${best.flight} in flight`,
+      value: median(ours.times) / median(best.times),
+      atMost: 1,
     },
     {
       what: `median time, gateway to the bare engine, ${FLIGHT} in flight each`,

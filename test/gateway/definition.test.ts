@@ -793,29 +793,15 @@ test('names that JavaScript objects have by birth are names like any other', asy
   expect(await problemsOf('pull_policy: toString')).toEqual([expect.stringContaining('expected')])
 })
 
+const got = 'got what is in ${DB}'
 test.each([
-  [
-    'a text',
-    'networks: ${DB}',
-    'hunter2',
-    'expected a list of names or a map, got what is in ${DB}',
-  ],
-  ['a text with a quote', 'image: ${DB}', 'hunter2"secretxyz', 'tool:1.2, got what is in ${DB}'],
-  ['lines', 'image: "${DB}"', '-hunter2-\nsecretxyz\n', 'tool:1.2, got what is in ${DB}'],
-  [
-    'a part of a volume',
-    'volumes: ["${DB}"]',
-    'postgres://user:hunter2pass',
-    'got what is in ${DB}',
-  ],
-  ['a part of a tmpfs', 'tmpfs: "${DB}"', '/tmp:hunter2pass', 'got what is in ${DB}'],
-  ['a part of an item of tmpfs', 'tmpfs: ["/tmp:${DB}"]', 'hunter2,pass', 'got what is in ${DB}'],
-  [
-    'a mount in the way',
-    'volumes: [/hunter2pass, "${DB}"]',
-    'x:/hunter2pass/',
-    'expected one mount',
-  ],
+  ['a text', 'networks: ${DB}', 'hunter2', `expected a list of names or a map, ${got}`],
+  ['a text with a quote', 'image: ${DB}', 'hunter2"secretxyz', `tool:1.2, ${got}`],
+  ['lines', 'image: "${DB}"', '-hunter2-\nsecretxyz\n', `tool:1.2, ${got}`],
+  ['a part of a volume', 'volumes: ["${DB}"]', 'postgres://user:hunter2pass', got],
+  ['a part of a tmpfs', 'tmpfs: "${DB}"', '/tmp:hunter2pass', got],
+  ['a part of an item of tmpfs', 'tmpfs: ["/tmp:${DB}"]', 'hunter2,pass', got],
+  ['a second mount', 'volumes: [/hunter2pass, "${DB}"]', 'x:/hunter2pass/', 'expected one mount'],
   ['a policy', 'pull_policy: ${DB}', 'every_hunter2', '${DB} is not taken: '],
   ['what the operator can allow', 'volumes: ["${DB}:/x"]', '/run/docker.sock', '=docker-socket'],
   ['a command', 'command: ["${DB}", [a]]', 'hunter2', 'expected a text, got a list'],
@@ -826,7 +812,7 @@ test.each([
     'expected one of "${DB}"',
   ],
   ["another's reason", 'user: "${NONE:?set ${DB}}"', 'hunter2', 'gateway runs: set ${DB}'],
-  ['what an anchor marks', 'x-a: &a "${DB}"\nimage: *a', 'hunter2"x', 'got what is in ${DB}'],
+  ['what an anchor marks', 'x-a: &a "${DB}"\nimage: *a', 'hunter2"x', got],
   ['an env file', 'env_file: ["./x/${DB}"]', '../hunter2', 'env_file: '],
 ])('%s of the environment is kept out of messages', async (_, text, value, expected) => {
   const { problems = [] } = await read(text.includes('image: ') ? text : `${text}\nimage: i`, {
