@@ -7,7 +7,7 @@ import { promisify } from 'node:util'
 const run = promisify(execFile)
 const script = join(import.meta.dirname, '../../scripts/engine')
 
-/** An engine of a test's own, which it may stop and start as it likes. Needs root, or sudo, as any engine does. */
+/** An engine of a test's own, which it may stop and start as it likes. Needs root or sudo: a user who may only use Docker can't start one. */
 export interface PrivateEngine {
   /** For `DOCKER_HOST`. */
   readonly address: string
