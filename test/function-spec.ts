@@ -1,3 +1,4 @@
+import { DEFAULT_RETRIES } from '../src/core/retry.ts'
 import type { ContainerSpec, FunctionSpec } from '../src/core/function.ts'
 
 /** A definition with nothing but what it must have. */
@@ -12,6 +13,8 @@ export function functionSpec(
     response: 'envelope',
     body: 'auto',
     warm: { min: 0, max: 0 },
+    retries: DEFAULT_RETRIES,
+    retriesAreAsked: false,
     limits: { inputBytes: 1024 ** 3, outputBytes: 1024 ** 2, logBytes: 1024 ** 2 },
     ...rest,
     container: {

@@ -2,6 +2,8 @@
 export type ErrorCode =
   | 'function_not_found'
   | 'function_broken'
+  | 'invocation_not_found'
+  | 'delivery_not_found'
   | 'not_found'
   | 'method_not_allowed'
   | 'bad_request'
@@ -20,6 +22,14 @@ export type ErrorCode =
   | 'container_refused'
   | 'mount_not_found'
   | 'data_locked'
+  | 'data_unusable'
+  | 'key_reused'
+  | 'key_in_use'
+  | 'callback_refused'
+  | 'not_finished'
+  | 'input_not_kept'
+  | 'expired'
+  | 'storage_full'
   | 'internal'
 
 /** One thing that is wrong with a request, at `pointer` (RFC 6901, in URI fragment form: `#/name`). */

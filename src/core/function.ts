@@ -1,5 +1,7 @@
+import type { CallbackDefault } from './callback.ts'
 import type { Mount } from './mount.ts'
 import type { ParameterSchema } from './parameters.ts'
+import type { Retries } from './retry.ts'
 
 /** A named definition, normalised: units are bytes and milliseconds, short forms are long, defaults are in. */
 export interface FunctionSpec {
@@ -16,6 +18,12 @@ export interface FunctionSpec {
   readonly body: 'auto' | 'stdin'
   readonly limits: FunctionLimits
   readonly warm: Warm
+  readonly retries: Retries
+  /** Its retries are its own choice: a caller that waits on the connection gets them too. */
+  readonly retriesAreAsked: boolean
+  /** How long a call that nobody waits for may wait in the queue, in milliseconds; absent: for ever. */
+  readonly maxAgeMs?: number
+  readonly callback?: CallbackDefault
 }
 
 /**

@@ -25,6 +25,8 @@ const resource = { discrete_resource_spec: { kind: 'k', value: 1, unknown: 1 } }
 test.each<[string, (unknown: object) => object]>([
   ['a definition', (unknown) => unknown],
   ['limits', (limits) => ({ limits })],
+  ['retries', (retries) => ({ retries })],
+  ['callback', (callback) => ({ callback })],
   ['a parameter', (unknown) => ({ parameters: { a: { type: 'string', ...unknown } } })],
   ['env_file', (unknown) => ({ env_file: [{ path: 'a', ...unknown }] })],
   ['a volume', volume],

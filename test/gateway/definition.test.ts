@@ -18,6 +18,16 @@ test('an image alone makes a function, with everything safe by default', async (
       body: 'auto',
       limits: { inputBytes: 1024 * MIB, outputBytes: MIB, logBytes: 10 * MIB },
       warm: { min: 0, max: Infinity },
+      retries: {
+        max: 3,
+        minDelayMs: 1000,
+        maxDelayMs: 60_000,
+        factor: 2,
+        jitter: 0.2,
+        onExit: [],
+        onTimeout: false,
+      },
+      retriesAreAsked: false,
       container: {
         image: 'busybox',
         environment: {},

@@ -1,4 +1,5 @@
 import type * as z from 'zod'
+import { callback, retries } from './async.ts'
 import { envFiles, fileReferences } from './file.ts'
 import {
   deviceRequests,
@@ -139,6 +140,9 @@ const ownKeys = {
   body: choice('auto', 'stdin').exactOptional(),
   limits: ownLimits.exactOptional(),
   warm: warm.exactOptional(),
+  retries: retries.exactOptional(),
+  maxAge: duration.exactOptional(),
+  callback: callback.exactOptional(),
 }
 
 const composeKeys = {

@@ -36,6 +36,13 @@ export function integer(minimum: number, expected = `a whole number of at least 
   })
 }
 
+export function number(minimum: number, maximum: number) {
+  return scalar(`a number from ${minimum} to ${maximum}`, (value) => {
+    const number = toNumber(value)
+    return typeof number === 'number' && number >= minimum && number <= maximum ? number : undefined
+  })
+}
+
 export const cpus = scalar('a number of CPUs above 0, such as 0.5', (value) => {
   const number = toNumber(value)
   return typeof number === 'number' && number > 0 && Number.isFinite(number) ? number : undefined

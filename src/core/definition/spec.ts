@@ -6,6 +6,8 @@ import type { Report } from './shape.ts'
 import type { ContainerSpec, FunctionSpec } from '../function.ts'
 import { valueOf } from '../interpolate.ts'
 import { MAX_VARIABLE_BYTES } from '../parameters.ts'
+import type { Retries } from '../retry.ts'
+import { DEFAULT_RETRIES } from '../retry.ts'
 import { showBytes } from '../units.ts'
 
 /** What a definition refers to outside itself. */
@@ -36,6 +38,7 @@ export function toFunctionSpec(
   const { defaults } = surroundings
   const container = toContainerSpec(definition, surroundings, report)
   const { description, concurrency, parameters = {} } = definition
+  const retries = toRetries(definition, report)
   const spec: FunctionSpec = {
     name,
     container,
@@ -49,6 +52,10 @@ export function toFunctionSpec(
       logBytes: definition.limits?.logs ?? defaults.logBytes,
     },
     warm: definition.warm ?? { min: 0, max: Infinity },
+    retries,
+    retriesAreAsked: definition.retries !== undefined && retries.max > 0,
+    ...(definition.maxAge !== undefined && { maxAgeMs: definition.maxAge }),
+    ...(definition.callback && { callback: definition.callback }),
     ...(description !== undefined && { description }),
     ...(concurrency !== undefined && { concurrency }),
   }
@@ -57,6 +64,14 @@ export function toFunctionSpec(
   checkPlaceholders(spec, definition, report)
   if (problems.length === 0) checkLengths(spec, definition, report)
   return problems.length > 0 ? { problems } : { spec }
+}
+
+function toRetries({ retries = {} }: Definition, report: Report): Retries {
+  const { minDelay, maxDelay, ...rest } = { minDelay: undefined, maxDelay: undefined, ...retries }
+  const maxDelayMs = maxDelay ?? Math.max(DEFAULT_RETRIES.maxDelayMs, minDelay ?? 0)
+  const minDelayMs = minDelay ?? Math.min(DEFAULT_RETRIES.minDelayMs, maxDelayMs)
+  if (minDelayMs > maxDelayMs) report(['retries', 'minDelay'], 'expected at most maxDelay')
+  return { ...DEFAULT_RETRIES, ...rest, minDelayMs, maxDelayMs }
 }
 
 function toContainerSpec(
