@@ -1,0 +1,60 @@
+/**
+ * What the tables hold. A row is a document, `record`, as JSON, with the columns that it is found by. Times are
+ * milliseconds since the epoch; ids are UUIDv7, so that they sort by creation.
+ */
+export interface Schema {
+  gateway: { id: string }
+  invocation: InvocationRow
+  invocation_label: { label: string; invocation_id: string }
+  invocation_input: InputRow
+  invocation_output: OutputRow
+  idempotency_key: KeyRow
+  delivery: DeliveryRow
+}
+
+export interface InvocationRow {
+  id: string
+  function_name: string
+  state: string
+  created_at: number
+  due_at: number | null
+  expires_at: number | null
+  /** Null until it is settled. */
+  finished_at: number | null
+  /** Without the parameters. */
+  record: string
+  parameters: string
+}
+
+export interface InputRow {
+  invocation_id: string
+  /** Null: they are in a file. */
+  bytes: Uint8Array | null
+  length: number
+}
+
+export interface OutputRow {
+  invocation_id: string
+  record: string
+  /** Null: they are in a file. */
+  frames: Uint8Array | null
+}
+
+export interface KeyRow {
+  scope: string
+  key: string
+  fingerprint: string
+  invocation_id: string
+  created_at: number
+}
+
+export interface DeliveryRow {
+  id: string
+  invocation_id: string
+  state: string
+  created_at: number
+  due_at: number
+  /** Of its callback. */
+  host: string
+  record: string
+}
