@@ -162,12 +162,14 @@ export function createArmedPool(deps: ArmedPoolDeps): ArmedPool {
         held: true,
       }
       let facts: ImageFacts | undefined
-      const launched = await launcher.launch(blueprint, closing.signal, async (name) => {
-        facts = await imageFacts.of(name)
-        const reason = facts.hasShell ? findCallHindrance(spec, facts) : 'its image has no /bin/sh'
-        if (reason === undefined) return
-        hinder(spec, reason, facts.id)
-        throw new Hindered()
+      const launched = await launcher.launch(blueprint, closing.signal, {
+        async examine(name) {
+          facts = await imageFacts.of(name)
+          const reason = findCallHindrance(spec, facts)
+          if (reason === undefined) return
+          hinder(spec, reason, facts.id)
+          throw new Hindered()
+        },
       })
       const held = toHeld(launched, facts!, LINGER_MS)
       const armedAt = clock()

@@ -1,21 +1,18 @@
 import type { TaskEnd } from '../core/outcome.ts'
 import { STOP_REPORT_MS, toLost } from './exit.ts'
-import type { Following } from './follow.ts'
-import { DRAIN_MS, copyInput, toStopped } from './follow.ts'
-import type { Launched } from './launch.ts'
-import { copyOutput } from './output.ts'
+import type { Followed, Following } from './follow.ts'
+import { DRAIN_MS, toStopped } from './follow.ts'
 import { whenStopped, withinMs } from './stop.ts'
 
 /** Follows a container whose first process is the command, to its end: the engine's report is the exit code. */
 export async function followBare(
-  { name, output, input, cut }: Launched,
+  { name, copy, cut }: Followed,
   { task: { container }, io, stop, exits, onExit }: Following,
 ): Promise<TaskEnd> {
-  const copying = copyOutput(output, container, io).then(
+  const copying = copy(io).then(
     () => true,
     () => false,
   )
-  if (io.stdin && input) copyInput(io.stdin, input)
   const ending = exits.wait(name)
   const stopped = whenStopped(stop)
   let end = await Promise.race([ending, stopped.promise])

@@ -1,7 +1,7 @@
 import { hostname } from 'node:os'
 import type Docker from 'dockerode'
 import type { Logger } from 'pino'
-import type { TaskEnd, TaskResult } from '../core/outcome.ts'
+import type { Start, TaskEnd, TaskResult } from '../core/outcome.ts'
 import type { Task, TaskIo } from '../core/task.ts'
 import { Hindered, LINGER_MS, createArmedPool } from './armed.ts'
 import { followBare } from './bare.ts'
@@ -9,7 +9,9 @@ import { ANSWER_MS, ask, toEngineError } from './docker.ts'
 import type { Engine, TaskStop } from './engine.ts'
 import { createExits } from './exit.ts'
 import type { Files } from './files.ts'
-import { findCallHindrance, followGated, toHeld } from './gated.ts'
+import type { Following } from './follow.ts'
+import { copyInput, toFollowed } from './follow.ts'
+import { findCallHindrance, followGated, letGo, toGated, toHeld } from './gated.ts'
 import type { Held } from './gated.ts'
 import type { Images } from './image.ts'
 import type { ImageFacts } from './image-facts.ts'
@@ -17,9 +19,10 @@ import { createImageFacts } from './image-facts.ts'
 import { readEngineInfo } from './info.ts'
 import { GATEWAY_LABEL, INVOCATION_LABEL, toContainerName } from './labels.ts'
 import type { Launched } from './launch.ts'
-import { createLauncher } from './launch.ts'
+import { Unplaced, createLauncher } from './launch.ts'
 import { createNamespaces } from './namespace.ts'
 import { Lost, NotStarted } from './refusal.ts'
+import { createResumer } from './resume.ts'
 import { Stopped } from './stop.ts'
 
 export interface ContainerEngineDeps {
@@ -47,12 +50,34 @@ export function createContainerEngine(deps: ContainerEngineDeps): Engine {
   const exits = createExits({ docker, logger })
   const imageFacts = createImageFacts(docker)
   const armed = createArmedPool({ ...deps, launcher, imageFacts })
+  const { resume, abandon } = createResumer({
+    docker,
+    launcher,
+    exits,
+    imageFacts,
+    clock,
+    node: () => node,
+    leavingMs: LEAVING_MS,
+  })
 
   async function run(task: Task, io: TaskIo, stop: TaskStop): Promise<TaskResult> {
-    const follow = async (
-      launched: Launched | Held,
-      start: 'armed' | 'cold',
-    ): Promise<TaskResult> => {
+    const unstarted = (error: unknown, start: Start): TaskResult => {
+      return { ...toUnstarted(error, stop), start, node, finishedAt: clock(), timings: {} }
+    }
+    const follow = async (launched: Launched | Held, start: Start): Promise<TaskResult> => {
+      const { name } = launched
+      if ('nonce' in launched && io.placed) {
+        try {
+          await io.placed({ name, nonce: launched.nonce, start, placedAt: clock() })
+        } catch (error) {
+          launcher.discard(name)
+          throw error
+        }
+        if (stop.aborted) {
+          launcher.discard(name, { until: io.recorded })
+          return unstarted(new Stopped(), start)
+        }
+      }
       const startedAt = start === 'armed' ? clock() : launched.startedAt
       io.started?.()
       try {
@@ -60,10 +85,7 @@ export function createContainerEngine(deps: ContainerEngineDeps): Engine {
         const onExit = () => {
           exitedAt ??= clock()
         }
-        const following = { task, io, stop, exits, onExit }
-        const end = await ('facts' in launched
-          ? followGated(launched, following)
-          : followBare(launched, following))
+        const end = await followLaunched(launched, { task, io, stop, exits, onExit })
         const finishedAt = clock()
         const timings = start === 'armed' ? { startMs: 0 } : launched.timings
         const ran = end.kind === 'not_started' ? {} : { startedAt }
@@ -80,17 +102,16 @@ export function createContainerEngine(deps: ContainerEngineDeps): Engine {
           },
         }
       } finally {
-        launcher.discard(launched.name, LEAVING_MS)
+        launcher.discard(name, { lingerMs: LEAVING_MS, until: io.recorded })
       }
     }
     const ready = isGated(task) ? armed.take(task.spec) : undefined
     if (ready && !findCallHindrance(task, ready.facts)) return follow(ready, 'armed')
     if (ready) launcher.discard(ready.name)
-    try {
-      return await follow(await startCold(task, io, stop), 'cold')
-    } catch (error) {
-      return { ...toUnstarted(error, stop), start: 'cold', node, finishedAt: clock(), timings: {} }
-    }
+    const started = await startCold(task, io, stop).catch((error: unknown) => {
+      return unstarted(error, 'cold')
+    })
+    return 'kind' in started ? started : follow(started, 'cold')
   }
 
   function isGated({ spec }: Task): boolean {
@@ -110,15 +131,15 @@ export function createContainerEngine(deps: ContainerEngineDeps): Engine {
     let facts: ImageFacts | undefined
     try {
       const blueprint = { ...toBlueprint(task), openStdin: true, held: true }
-      const launched = await launcher.launch(blueprint, stop, async (name) => {
-        facts = await imageFacts.of(name)
-        const reason = facts.hasShell ? findCallHindrance(task, facts) : 'its image has no /bin/sh'
-        if (reason === undefined) return
-        // What this call's parameters alone bring about says nothing of the next.
-        if (!facts.hasShell || findCallHindrance(task.spec, facts)) {
-          armed.hinder(task.spec, reason, facts.id)
-        }
-        throw new Hindered()
+      const launched = await launcher.launch(blueprint, stop, {
+        async examine(name) {
+          facts = await imageFacts.of(name)
+          const reason = findCallHindrance(task, facts)
+          if (reason === undefined) return
+          // What this call's parameters alone bring about says nothing of the next.
+          if (findCallHindrance(task.spec, facts)) armed.hinder(task.spec, reason, facts.id)
+          throw new Hindered()
+        },
       })
       return toHeld(launched, facts!)
     } catch (error) {
@@ -128,8 +149,17 @@ export function createContainerEngine(deps: ContainerEngineDeps): Engine {
   }
 
   function startBare(task: Task, io: TaskIo, stop: TaskStop, suffix?: string): Promise<Launched> {
-    const openStdin = io.stdin !== undefined
-    return launcher.launch({ ...toBlueprint(task, suffix), openStdin, held: false }, stop)
+    const blueprint = {
+      ...toBlueprint(task, suffix),
+      openStdin: io.stdin !== undefined,
+      held: false,
+    }
+    const { placed, recorded } = io
+    if (!placed) return launcher.launch(blueprint, stop)
+    return launcher.launch(blueprint, stop, {
+      place: (name) => placed({ name, start: 'cold', placedAt: clock() }),
+      recorded,
+    })
   }
 
   async function sweep(isLive: (invocationId: string) => boolean): Promise<number> {
@@ -149,7 +179,7 @@ export function createContainerEngine(deps: ContainerEngineDeps): Engine {
       .map(({ name }) => name)
     for (const name of names) {
       namespaces.forget(name)
-      launcher.remove(name)
+      void launcher.remove(name)
     }
     await launcher.idle()
     return names.length
@@ -157,12 +187,14 @@ export function createContainerEngine(deps: ContainerEngineDeps): Engine {
 
   async function close(): Promise<void> {
     armed.close()
-    await Promise.all([launcher.idle(), namespaces.close()])
+    await Promise.all([launcher.close(), namespaces.close()])
   }
 
   return {
     kind: 'container',
     run,
+    resume,
+    abandon,
     sweep,
     close,
     arm: (spec, count) => armed.setTarget(spec, count),
@@ -177,8 +209,33 @@ export function createContainerEngine(deps: ContainerEngineDeps): Engine {
   }
 }
 
-function toBlueprint({ invocationId, spec, container }: Task, suffix = '') {
-  const name = toContainerName(suffix === '' ? invocationId : `${invocationId}-${suffix}`)
+async function followLaunched(
+  launched: Launched | Held,
+  following: Following & { readonly io: TaskIo },
+): Promise<TaskEnd> {
+  const { task, io } = following
+  const { input } = launched
+  const followed = toFollowed(launched, task.container)
+  if (!('nonce' in launched)) {
+    const ended = followBare(followed, following)
+    copyInput(io, input)
+    return ended
+  }
+  const ended = followGated({ ...followed, ...toGated(launched, task) }, following)
+  letGo(launched, task, io)
+  copyInput(io, input)
+  const end = await ended
+  // The engine itself leaves an input open that nobody reads any more.
+  if (io.stdin) input?.destroy()
+  if (end !== 'never_ran') return end
+  const detail = 'The Docker engine did not hand the call on to its container: call again.'
+  return { kind: 'not_started', failure: { code: 'engine_failed', detail } }
+}
+
+function toBlueprint({ invocationId, attempt, spec, container }: Task, suffix = '') {
+  // An earlier attempt's may still be on its way out.
+  const id = attempt === 1 ? invocationId : `${invocationId}-${attempt}`
+  const name = toContainerName(suffix === '' ? id : `${id}-${suffix}`)
   return { name, spec, container, invocationId }
 }
 
@@ -186,6 +243,7 @@ function toBlueprint({ invocationId, spec, container }: Task, suffix = '') {
 function toUnstarted(error: unknown, stop: TaskStop): TaskEnd {
   if (error instanceof Stopped) return { kind: 'stopped', by: stop.reason, exitCode: null }
   if (error instanceof NotStarted) return { kind: 'not_started', failure: error.failure }
+  if (error instanceof Unplaced) throw error.cause
   if (error instanceof Lost) return { kind: 'lost', failure: error.failure }
   throw toEngineError(error)
 }

@@ -1,8 +1,10 @@
+import { lookup } from 'node:dns/promises'
 import { once } from 'node:events'
 import type { ClientRequest, IncomingMessage, RequestOptions } from 'node:http'
 import { request as requestHttp } from 'node:http'
 import { request as requestHttps } from 'node:https'
-import type { Duplex } from 'node:stream'
+import { isIPv6 } from 'node:net'
+import type { Duplex, Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import Docker from 'dockerode'
 import { OneshotError } from '../core/error.ts'
@@ -41,6 +43,16 @@ export async function findSocketPath(docker: Docker): Promise<string[]> {
   return path === undefined ? [] : [path]
 }
 
+/** Where the engine is spoken to over TCP, as `HOST:PORT` for its name and for each of the name's addresses: none if it is a socket. */
+export async function findEndpoints(docker: Docker): Promise<string[]> {
+  const { host, port = 2375 } = toConnection(docker)
+  if (host === undefined) return []
+  const name = host.replace(/^\[|\]$/g, '')
+  const found = await lookup(name, { all: true }).catch(() => [])
+  const hosts = new Set([name, ...found.map(({ address }) => address)])
+  return [...hosts].map((each) => `${isIPv6(each) ? `[${each}]` : each}:${port}`)
+}
+
 function toConnection(docker: Docker): Connection {
   return docker.modem as unknown as Connection
 }
@@ -67,6 +79,21 @@ export async function upgrade(docker: Docker, path: string): Promise<Duplex> {
     outgoing.once('error', reject)
     outgoing.end()
   })
+}
+
+/** The engine's answer to a `GET` of `path`, as it comes. `over` breaks it off, which is an error of the stream's. */
+export async function openStream(
+  docker: Docker,
+  path: string,
+  over: AbortSignal,
+): Promise<Readable> {
+  const outgoing = await open(docker, { method: 'GET', path, agent: false, signal: over })
+  const answered = once(outgoing, 'response')
+  outgoing.end()
+  const [response] = (await answered) as [IncomingMessage]
+  const status = response.statusCode ?? 0
+  if (status !== 200) toAnswer(status, await text(response))
+  return response
 }
 
 export interface EngineRequest {

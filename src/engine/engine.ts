@@ -1,6 +1,6 @@
 import type { FunctionSpec } from '../core/function.ts'
 import type { StopReason, TaskResult } from '../core/outcome.ts'
-import type { Task, TaskIo } from '../core/task.ts'
+import type { Task, TaskHandle, TaskIo } from '../core/task.ts'
 
 /** Runs tasks: in containers of one host, or on a swarm. */
 export interface Engine {
@@ -12,6 +12,29 @@ export interface Engine {
    * been written. Rejects with `engine_unreachable` if the engine can't be reached before the command has started.
    */
   run(task: Task, io: TaskIo, stop: TaskStop): Promise<TaskResult>
+
+  /**
+   * Takes up again what a former process of the gateway had placed and given all of its input: its output from the
+   * beginning, and its end. Of output beyond `limits.logs` the engine may have dropped the beginning, or what came while
+   * it was read, but never the end, so that the exit code is found all the same. An output without a gate whose last
+   * line is of 16 KiB or more may lack the newline at its very end; one of a tty comes only once it has ended.
+   *
+   * `never_ran`: its command certainly has not run, and what is left of it is removed. `lost` if its container is gone.
+   * One that had ended by itself before is told so, whatever `stop` says. From the call on, without a pause, no sweep
+   * takes the container. Rejects with `engine_unreachable`; then the container is still there: resume or abandon it.
+   */
+  resume(
+    task: Task,
+    handle: TaskHandle,
+    io: ResumeIo,
+    stop: TaskStop,
+  ): Promise<TaskResult | 'never_ran'>
+
+  /**
+   * Ends at once, and removes, what a former process had placed. `never_ran`: its command certainly has not run. Never rejects: what can't be
+   * removed is left to the sweep.
+   */
+  abandon(handle: TaskHandle): Promise<'never_ran' | undefined>
 
   /** Removes what carries this gateway's labels and belongs to no live invocation: how many. Rejects if the engine is unreachable. */
   sweep(isLive: (invocationId: string) => boolean): Promise<number>
@@ -34,9 +57,12 @@ export interface Engine {
   /** The digest of a local image, such as `sha256:…`; undefined if it is not there or the engine can't tell. */
   findImageDigest(image: string): Promise<string | undefined>
 
-  /** Lets go of what is ready, and waits until all that is to be removed is removed, or found impossible to. */
+  /** Lets go of what is ready, but leaves alone what runs, and waits until all that is to be removed is removed, or found impossible to. */
   close(): Promise<void>
 }
+
+/** Of a task that runs already: it has had its input. */
+export type ResumeIo = Pick<TaskIo, 'stdout' | 'stderr' | 'recorded'>
 
 export interface TaskStop extends AbortSignal {
   readonly reason: StopReason

@@ -1,14 +1,27 @@
 import type { Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { TaskEnd } from '../core/outcome.ts'
+import type { ContainerSpec } from '../core/function.ts'
 import type { Task, TaskIo } from '../core/task.ts'
 import type { TaskStop } from './engine.ts'
 import type { Exits } from './exit.ts'
+import type { Launched } from './launch.ts'
+import type { Output } from './output.ts'
+import { copyOutput } from './output.ts'
+
+/** A container that runs, or has run. */
+export interface Followed {
+  readonly name: string
+  /** Hands its output on to the end. Rejects if that is not all of it. */
+  copy(output: Output): Promise<void>
+  /** Breaks our connections off. */
+  cut(): void
+}
 
 /** What following a started container to its end takes, with a gate or without. */
 export interface Following {
   readonly task: Task
-  readonly io: TaskIo
+  readonly io: Output
   readonly stop: TaskStop
   readonly exits: Exits
   /** The command has ended; its output may still be on its way. */
@@ -24,6 +37,14 @@ export function toStopped(stop: TaskStop, end: TaskEnd | undefined): TaskEnd {
 }
 
 /** A command may end without reading its input, which breaks the pipe: that is its right. */
-export function copyInput(stdin: AsyncIterable<Uint8Array>, input: Writable): void {
-  pipeline(stdin, input).catch(() => {})
+export function copyInput({ stdin, ...io }: TaskIo, input: Writable | undefined): void {
+  if (!stdin || !input) return
+  pipeline(stdin, input).then(
+    () => io.inputDelivered?.(),
+    () => {},
+  )
+}
+
+export function toFollowed({ name, output, cut }: Launched, container: ContainerSpec): Followed {
+  return { name, cut, copy: (sinks) => copyOutput(output, container, sinks) }
 }

@@ -35,8 +35,15 @@ oneshot_hand_on() {
     done
   done
 }
+oneshot_tell() {
+  echo "$oneshot_nonce:$1"
+  echo "$oneshot_nonce:$1" >&4
+}
 oneshot_become() {
-  IFS= read -r oneshot_line || exit 0
+  IFS= read -r oneshot_line || {
+    oneshot_tell idle
+    exit 0
+  }
   oneshot_n='
 '
   eval "$oneshot_line"
@@ -56,8 +63,7 @@ oneshot_become() {
   if [ -f "$oneshot_file" ] && [ -x "$oneshot_file" ]; then
     exec "$@" 2>&4 4>&-
   fi
-  echo "$oneshot_nonce:none"
-  echo "$oneshot_nonce:none" >&4
+  oneshot_tell none
   exit 127
 }
 for oneshot_signal in HUP USR1 USR2 TERM; do
@@ -67,8 +73,7 @@ done
   trap 'oneshot_linger=' HUP USR1 USR2 TERM
   (oneshot_become) <&3 3<&-
   oneshot_code=$?
-  echo "$oneshot_nonce:$oneshot_code"
-  echo "$oneshot_nonce:$oneshot_code" >&4
+  oneshot_tell "$oneshot_code"
   case $oneshot_code in
   137 | 143) ;;
   *) [ -z "$oneshot_linger" ] || sleep "$oneshot_linger" ;;
@@ -168,13 +173,19 @@ function quote(value: string): string {
   return `'${value.replaceAll("'", `'\\''`).replaceAll('\n', `'"$oneshot_n"'`)}'`
 }
 
-/** What the gate says of the command: its exit code (128 + n: signal n), or that there is none of that name. */
-export type GateReport = number | 'not_found'
+/**
+ * What the gate says of the command: its exit code (128 + n: signal n), or that there is none of that name, or that no
+ * call had come, or not all of its line, when stdin ended.
+ */
+export type GateReport = number | 'not_found' | 'never_ran'
 
 export interface Trailed {
   /** Takes the stream up to its trailer and drops what comes after. */
   readonly write: Sink
-  /** Hands on what was held back in case it was the trailer's beginning: there is none. */
+  /**
+   * The stream has ended. Hands on what was held back in case it was the trailer's beginning, unless it is one that
+   * lacks nothing but its newline: an engine's log may have lost that.
+   */
   flush(): void | Promise<void>
   /** Undefined until the trailer is in. */
   report(): GateReport | undefined
@@ -213,6 +224,11 @@ export function createTrailed(nonce: string, sink: Sink): Trailed {
     flush() {
       const rest = held
       held = Buffer.alloc(0)
+      const text = rest.subarray(mark.length).toString('latin1')
+      if (REPORT.test(text)) {
+        report = toReport(text)
+        return undefined
+      }
       return rest.length > 0 ? sink(rest) : undefined
     },
     report: () => report,
@@ -229,6 +245,9 @@ function findMark(bytes: Buffer, mark: Buffer): number {
   return bytes.length
 }
 
+const REPORT = /^(\d{1,3}|none|idle)$/
+
 function toReport(text: string): GateReport {
-  return text === 'none' ? 'not_found' : Number(text)
+  if (text === 'none') return 'not_found'
+  return text === 'idle' ? 'never_ran' : Number(text)
 }

@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import type { ContainerSpec } from '../core/function.ts'
 import type { TaskEnd } from '../core/outcome.ts'
-import type { Sink, Task } from '../core/task.ts'
+import type { Sink, Task, TaskIo } from '../core/task.ts'
 import type { Exits } from './exit.ts'
 import { STOP_REPORT_MS } from './exit.ts'
-import type { Following } from './follow.ts'
-import { DRAIN_MS, copyInput, toStopped } from './follow.ts'
+import type { Followed, Following } from './follow.ts'
+import { DRAIN_MS, toStopped } from './follow.ts'
 import type { GateReport, Trailed } from './gate.ts'
 import {
   SHELL_SETTINGS,
@@ -17,7 +17,6 @@ import {
 } from './gate.ts'
 import type { ImageFacts } from './image-facts.ts'
 import type { Launched } from './launch.ts'
-import { copyOutput } from './output.ts'
 import { NotStarted } from './refusal.ts'
 import { whenStopped, withinMs } from './stop.ts'
 
@@ -26,6 +25,12 @@ export interface Held extends Launched {
   readonly facts: ImageFacts
   /** What only its gate knows, besides us. */
   readonly nonce: string
+}
+
+/** What following a gate's command takes. */
+export interface Gated {
+  readonly nonce: string
+  readonly program: string
 }
 
 /** Hands a container that has just been started the nonce of its gate, and how long it is to outlast its report. */
@@ -44,19 +49,30 @@ export function findCallHindrance(
   { container }: Pick<Task, 'container'>,
   facts: ImageFacts,
 ): string | undefined {
+  if (!facts.hasShell) return 'its image has no /bin/sh'
   const environment = { ...facts.environment, ...container.environment }
   const stopSignal = container.stopSignal ?? facts.stopSignal
   return findHindrance({ environment, argv: toArgv(container, facts) }, stopSignal)
 }
 
-/** Lets the command go, and follows it to its end: the gate's report is the exit code, ahead of the engine's. */
+/** Opens the gate: the command runs. Its input may follow. */
+export function letGo({ input, facts }: Held, { container }: Task, { stdin }: TaskIo): void {
+  input?.write(
+    toCallLine({
+      environment: toEnvironment(container, facts),
+      argv: toArgv(container, facts),
+      hasInput: stdin !== undefined,
+    }),
+  )
+}
+
+/** Follows what the gate lets go to its end: the gate's report is the exit code, ahead of the engine's. */
 export async function followGated(
-  { name, output, input, facts, nonce, cut }: Held,
+  { name, copy, cut, nonce, program }: Followed & Gated,
   { task: { container }, io, stop, exits, onExit }: Following,
-): Promise<TaskEnd> {
+): Promise<TaskEnd | 'never_ran'> {
   const stdout = createTrailed(nonce, io.stdout)
   const stderr = createTrailed(nonce, io.stderr)
-  const argv = toArgv(container, facts)
   const { promise: reported, resolve } = Promise.withResolvers<GateReport>()
   const tap = (trailed: Trailed): Sink => {
     const settle = () => {
@@ -72,24 +88,11 @@ export async function followGated(
     }
   }
   const taps = { stdout: tap(stdout), stderr: tap(stderr) }
-  const copying = copyOutput(output, { tty: false }, taps).catch(() => {})
-  input?.write(
-    toCallLine({
-      environment: toEnvironment(container, facts),
-      argv,
-      hasInput: io.stdin !== undefined,
-    }),
-  )
-  if (io.stdin && input) copyInput(io.stdin, input)
-
+  const copying = copy(taps).catch(() => {})
   const stopped = whenStopped(stop)
   const report = await Promise.race([reported, copying, stopped.promise])
   stopped.dispose()
-  if (report !== undefined) {
-    // The engine itself leaves an input open that nobody reads any more.
-    if (io.stdin) input?.destroy()
-    return toEnd(report, argv, name, exits)
-  }
+  if (report !== undefined) return toEnd(report, program, name, exits)
   // The gate itself has been ended: what looked like the beginning of a trailer was output.
   const flush = async () => {
     await stdout.flush()
@@ -97,6 +100,8 @@ export async function followGated(
   }
   if (!stop.aborted) {
     await flush()
+    const said = stdout.report() ?? stderr.report()
+    if (typeof said === 'string') return toEnd(said, program, name, exits)
     return exits.wait(name)
   }
   // A reader that has stalled would hold the engine's report back as well.
@@ -115,10 +120,11 @@ export async function followGated(
 
 async function toEnd(
   report: GateReport,
-  [program = '']: readonly string[],
+  program: string,
   name: string,
   exits: Exits,
-): Promise<TaskEnd> {
+): Promise<TaskEnd | 'never_ran'> {
+  if (report === 'never_ran') return report
   if (report === 'not_found') {
     const detail = `The command can't be run in this image: there is no executable file "${program}".`
     return { kind: 'not_started', failure: new NotStarted('command_not_found', detail).failure }
@@ -126,6 +132,16 @@ async function toEnd(
   if (!DOUBTFUL.has(report)) return { kind: 'exited', exitCode: report, oomKilled: false }
   const end = await exits.wait(name)
   return end.kind === 'exited' ? { ...end, exitCode: report } : end
+}
+
+/** As it is followed by the process that let it go. */
+export function toGated({ nonce, facts }: Held, { container }: Task): Gated {
+  return { nonce, program: toProgram(container, facts) }
+}
+
+/** What is run, as it was asked for. */
+export function toProgram(container: ContainerSpec, facts: ImageFacts): string {
+  return toArgv(container, facts)[0] ?? ''
 }
 
 /** As the engine puts an entrypoint and a command together. */

@@ -95,8 +95,8 @@ export function createNamespaces(deps: NamespacesDeps): Namespaces {
         },
         isHeld: () => isRunning(name),
       }
-      if (closed) namespace.drop()
-      else free.push(namespace)
+      // Else `close` waits for this, and removes it.
+      if (!closed) free.push(namespace)
     } catch (error) {
       logger.warn({ err: error }, 'making a network namespace ahead failed')
       notBefore = clock() + RETRY_MS

@@ -10,8 +10,7 @@ export interface Output {
 }
 
 /**
- * Hands an attached container's output on as it comes, the next bytes only when the sink has taken the last. Without a
- * tty the engine multiplexes: a header of 8 bytes (stream, 0, 0, 0, length in 4 bytes, big-endian) before each piece.
+ * Hands an attached container's output on as it comes, the next bytes only when the sink has taken the last.
  * Returns at the stream's end; rejects if it breaks off in the midst of a piece or the connection fails.
  */
 export async function copyOutput(
@@ -23,6 +22,18 @@ export async function copyOutput(
     for await (const chunk of source as AsyncIterable<Buffer>) await stdout(chunk)
     return
   }
+  await demultiplex(source, (isStderr, bytes) => (isStderr ? stderr : stdout)(bytes))
+}
+
+/**
+ * Takes apart what the engine multiplexes of a container without a tty: a header of 8 bytes (stream, 0, 0, 0, length in
+ * 4 bytes, big-endian) before each piece. A piece may come in parts, of which `isLast` tells the last. Rejects if the
+ * stream breaks off in the midst of a piece.
+ */
+export async function demultiplex(
+  source: Readable,
+  take: (isStderr: boolean, bytes: Buffer, isLast: boolean) => void | Promise<void>,
+): Promise<void> {
   const header = Buffer.alloc(HEADER_BYTES)
   let headerLength = 0
   let left = 0
@@ -31,9 +42,9 @@ export async function copyOutput(
     while (at < chunk.length) {
       if (left > 0) {
         const end = Math.min(at + left, chunk.length)
-        const taken = (header[0] === STDERR ? stderr : stdout)(chunk.subarray(at, end))
-        if (taken) await taken
         left -= end - at
+        const taken = take(header[0] === STDERR, chunk.subarray(at, end), left === 0)
+        if (taken) await taken
         at = end
       } else {
         const copied = chunk.copy(header, headerLength, at, at + HEADER_BYTES - headerLength)

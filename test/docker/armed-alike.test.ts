@@ -229,7 +229,7 @@ describe('an armed call gives the same envelope as one without a gate:', () => {
     const names = ['environment', toBare('environment')]
     const answers = await Promise.all(names.map((name) => call(name, {})))
     expect(answers.map(({ start }) => start)).toEqual(['armed', 'cold'])
-    const own = /^(HOSTNAME|ONESHOT_INVOCATION_ID|ONESHOT_FUNCTION)=.+$/
+    const own = /^(HOSTNAME|ONESHOT_INVOCATION_ID|ONESHOT_FUNCTION|ONESHOT_ATTEMPT)=.+$/
     const [armed, bare] = answers.map(({ envelope: { stdout } }) =>
       stdout
         .split('\n')

@@ -22,8 +22,8 @@ function createPool(facts: Partial<ImageFacts> = {}, { lifeMs = Infinity } = {})
   const launched: (Launched & { readonly output: PassThrough; readonly input: PassThrough })[] = []
   let imageId = facts.id ?? shell.id
   const launcher = {
-    async launch(_blueprint, _stop, examine) {
-      await examine?.('name')
+    async launch(_blueprint, _stop, hooks) {
+      await hooks?.examine?.('name')
       const container = {
         name: `container-${launched.length}`,
         output: new PassThrough(),

@@ -4,7 +4,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import Docker from 'dockerode'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { ask, toEngineError, upgrade } from '../../src/engine/docker.ts'
+import { ask, findEndpoints, toEngineError, upgrade } from '../../src/engine/docker.ts'
 
 /** What an engine may do to a connection, played by a real server. */
 async function connectTo(
@@ -20,6 +20,15 @@ async function connectTo(
   const { port } = server.address() as AddressInfo
   return new Docker({ host: '127.0.0.1', port, protocol: 'http' })
 }
+
+test.each([
+  [{ socketPath: '/run/docker.sock' }, []],
+  [{ host: '127.0.0.1', port: 4243, protocol: 'http' }, ['127.0.0.1:4243']],
+  [{ host: '::1', port: 2376, protocol: 'https' }, ['[::1]:2376']],
+  [{ host: 'no-such-host.invalid', port: 2376, protocol: 'https' }, ['no-such-host.invalid:2376']],
+] as const)('an engine at %j is spoken to at %j', async (options, endpoints) => {
+  expect(await findEndpoints(new Docker(options))).toEqual(endpoints)
+})
 
 const request = { method: 'POST', path: '/containers/x/wait' } as const
 

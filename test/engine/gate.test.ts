@@ -257,6 +257,22 @@ describe.each(SHELLS)('the gate in $name', (shell) => {
     expect([status, String(stdout)]).toEqual([0, ''])
   })
 
+  test.each([
+    ['nothing more', ''],
+    [
+      'part of a call',
+      toCallLine({ environment: {}, argv: ['echo', 'ran'], hasInput: true }).trim(),
+    ],
+  ])('runs nothing, and says so, if its input ends with %s', (_, line) => {
+    const { command, before } = shell
+    const input = `${toNonceLine(nonce)}${line}`
+    const { status, stdout, stderr } = spawnSync(command, [...before, ...GATE.slice(1)], { input })
+    for (const stream of [stdout, stderr]) {
+      expect(part(stream)).toEqual({ before: '', report: 'never_ran' })
+    }
+    expect(status).toBe(0)
+  })
+
   test('takes a value of 100 KB, the hardest to quote', { timeout: 30_000 }, async () => {
     const value = "'\n".repeat(50_000)
     const argv = ['sh', '-c', 'printf %s "$BIG" | wc -c']
@@ -290,6 +306,15 @@ describe('a trailer', () => {
         },
       ),
     )
+  })
+
+  test('that lacks its newline is one once the stream has ended', async () => {
+    const got: Buffer[] = []
+    const trailed = createTrailed(nonce, (chunk) => void got.push(Buffer.from(chunk)))
+    await trailed.write(Buffer.from(`said${nonce}:17`))
+    expect(trailed.report()).toBeUndefined()
+    await trailed.flush()
+    expect([trailed.report(), Buffer.concat(got).toString()]).toEqual([17, 'said'])
   })
 
   test('of another call, or half of ours, is output', async () => {
