@@ -9,12 +9,18 @@ export interface AdmissionOptions {
 
 export interface Admission {
   /**
-   * Waits for a slot. Returns what gives it back; calling that twice gives back once. Rejects with `queue_full`, or
+   * A slot, or the wait for one: what gives it back; calling that twice gives back once. Throws `queue_full`. The wait rejects
    * with the signal's reason if that comes first.
    */
-  acquire(key: string, limit: number | undefined, signal: AbortSignal): Promise<() => void>
+  acquire(key: string, limit: number | undefined, signal: AbortSignal): Release | Promise<Release>
+  /** A slot that is free now, and that no call waits for. */
+  tryAcquire(key: string, limit: number | undefined): Release | undefined
+  /** Tells, from now on, each time that a slot has become free which no call waits for. */
+  onRoom(listener: () => void): void
   counts(): { readonly running: number; readonly waiting: number }
 }
+
+export type Release = () => void
 
 interface Lane {
   running: number
@@ -29,6 +35,7 @@ interface Waiter {
 /** First come, first served within a key; between keys that wait, each in turn gets the next slot. */
 export function createAdmission({ concurrency, queueLength }: AdmissionOptions): Admission {
   const lanes = new Map<string, Lane>()
+  const listeners: (() => void)[] = []
   let running = 0
   let waiting = 0
 
@@ -36,20 +43,15 @@ export function createAdmission({ concurrency, queueLength }: AdmissionOptions):
     key: string,
     limit: number | undefined,
     signal: AbortSignal,
-  ): Promise<() => void> {
+  ): Release | Promise<Release> {
     if (signal.aborted) return Promise.reject(signal.reason)
-    const lane = lanes.get(key) ?? { running: 0, limit: Infinity, waiting: new Set() }
-    // A changed definition's new limit holds from its next call on, for those that wait as well.
-    const isRaised = lane.limit < (limit ?? Infinity)
-    lane.limit = limit ?? Infinity
-    lanes.set(key, lane)
-    if (isRaised) while (admitNext());
-    if (lane.waiting.size === 0 && hasRoom(lane)) return Promise.resolve(take(key, lane))
+    const release = tryAcquire(key, limit)
+    if (release) return release
     if (waiting >= queueLength) {
-      drop(key, lane)
       const detail = `All ${concurrency} slots are taken and ${queueLength} calls wait already: try again later.`
-      return Promise.reject(new OneshotError('queue_full', detail, { retryAfterSeconds: 1 }))
+      throw new OneshotError('queue_full', detail, { retryAfterSeconds: 1 })
     }
+    const lane = getLane(key)
     return new Promise((resolve, reject) => {
       const leave = () => {
         signal.removeEventListener('abort', onAbort)
@@ -73,11 +75,28 @@ export function createAdmission({ concurrency, queueLength }: AdmissionOptions):
     })
   }
 
+  function tryAcquire(key: string, limit: number | undefined): Release | undefined {
+    const lane = getLane(key)
+    // A changed definition's new limit holds from its next call on, for those that wait as well.
+    const isRaised = lane.limit < (limit ?? Infinity)
+    lane.limit = limit ?? Infinity
+    if (isRaised) while (admitNext());
+    if (lane.waiting.size === 0 && hasRoom(lane)) return take(key, lane)
+    drop(key, lane)
+    return undefined
+  }
+
+  function getLane(key: string): Lane {
+    const lane = lanes.get(key) ?? { running: 0, limit: Infinity, waiting: new Set() }
+    lanes.set(key, lane)
+    return lane
+  }
+
   function hasRoom(lane: Lane): boolean {
     return running < concurrency && lane.running < lane.limit
   }
 
-  function take(key: string, lane: Lane): () => void {
+  function take(key: string, lane: Lane): Release {
     lane.running += 1
     running += 1
     let given = false
@@ -88,6 +107,7 @@ export function createAdmission({ concurrency, queueLength }: AdmissionOptions):
       running -= 1
       drop(key, lane)
       while (admitNext());
+      if (running < concurrency) for (const listener of listeners) listener()
     }
   }
 
@@ -109,5 +129,10 @@ export function createAdmission({ concurrency, queueLength }: AdmissionOptions):
     return false
   }
 
-  return { acquire, counts: () => ({ running, waiting }) }
+  return {
+    acquire,
+    tryAcquire,
+    onRoom: (listener) => void listeners.push(listener),
+    counts: () => ({ running, waiting }),
+  }
 }

@@ -1,16 +1,24 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { toCallback } from '../core/callback.ts'
 import { OneshotError } from '../core/error.ts'
 import type { FunctionSpec } from '../core/function.ts'
 import type { Invocation, Settled } from '../core/invocation.ts'
-import { queued, running, settled } from '../core/invocation.ts'
+import { isSettled, queued, running } from '../core/invocation.ts'
 import type { StopReason, TaskResult } from '../core/outcome.ts'
-import type { TaskIo } from '../core/task.ts'
 import { toTask } from '../core/task.ts'
-import type { Engine, TaskStop } from '../engine/engine.ts'
-import type { Admission } from './admission.ts'
+import type { Spool, Store } from '../store/store.ts'
+import type { Admission, Release } from './admission.ts'
+import type { AttemptIo } from './attempt-io.ts'
+import type { Attempts, HeldCall } from './attempt.ts'
+import type { LiveCalls } from './live.ts'
+import { createStop } from './live.ts'
 
 export interface InvokerDeps {
-  readonly engine: Engine
+  readonly attempts: Attempts
   readonly admission: Admission
+  readonly store: Store
+  readonly spool: Spool
+  readonly live: LiveCalls
   readonly newId: () => string
   /** Milliseconds since the epoch. */
   readonly clock: () => number
@@ -29,7 +37,11 @@ export interface Observer {
 export interface Call {
   readonly spec: FunctionSpec
   readonly parameters: Invocation['parameters']
-  readonly io: TaskIo
+  readonly io: AttemptIo
+  readonly callId?: string
+  readonly labels?: readonly string[]
+  /** Where the request would have the outcome sent. */
+  readonly callbackUrl?: string | undefined
   /** From when the deadline counts, in milliseconds since the epoch; unless given, from now. */
   readonly receivedAt?: number
 }
@@ -47,39 +59,50 @@ export interface Running {
 }
 
 export interface Invoker {
+  /** A call whose caller waits on the connection. */
   invoke(call: Call): Running
-  isLive(invocationId: string): boolean
   /** Takes no more calls; returns when those that run have ended, which after `boundMs` milliseconds they are told to. */
   close(boundMs: number): Promise<void>
 }
 
+/** How long the records of calls that have ended may take when the gateway ends. */
+const RECORDING_MS = 5_000
+
 /** One call from start to end: admission, then the engine, under one deadline. */
 export function createInvoker(deps: InvokerDeps): Invoker {
-  const { engine, admission, newId, clock, node, observer } = deps
-  const live = new Map<string, Running>()
+  const { attempts, admission, store, spool, live, newId, clock, node, observer } = deps
+  const calls = new Set<Running>()
+  /** Of calls that run, and of those that have ended: what is still to be written of them. */
+  const records = new Set<Promise<unknown>>()
   let closed = false
 
-  function invoke({ spec, parameters, io, receivedAt = clock() }: Call): Running {
+  function invoke(call: Call): Running {
+    const { spec, receivedAt = clock() } = call
     const id = newId()
-    const stopping = new AbortController()
-    const stop = (reason: StopReason) => stopping.abort(reason)
+    const { signal, stop } = createStop()
     const deadline = setTimeout(stop, receivedAt + spec.timeoutMs - clock(), 'timed_out')
-    const invocation = queued(id, spec.name, parameters, clock())
-    const end = observed(spec, proceed(spec, invocation, io, stopping.signal)).finally(() => {
-      clearTimeout(deadline)
-      live.delete(id)
-    })
-    const call = { id, stop, end }
-    live.set(id, call)
-    return call
+    const recorder = spool.record(id, spec.limits.logBytes)
+    live.add(id, { stop, attempt: 1, recorder })
+    const { promise: end, resolve, reject } = Promise.withResolvers<Settled>()
+    const known = { id, stop, end: observed(spec, end) }
+    calls.add(known)
+    const leave = () => calls.delete(known)
+    known.end.then(leave, leave)
+    const held = { stop: signal, recorder, onEnded: resolve }
+    const recorded = proceed(call, id, held, reject)
+      .then(resolve, reject)
+      .finally(() => {
+        clearTimeout(deadline)
+        live.remove(id)
+        records.delete(recorded)
+      })
+    records.add(recorded)
+    return known
   }
 
   async function observed(spec: FunctionSpec, end: Promise<Settled>): Promise<Settled> {
     try {
-      const invocation = await end
-      // The answer comes first.
-      setImmediate(() => observer.settled(invocation))
-      return invocation
+      return await end
     } catch (error) {
       observer.refused(spec, error)
       throw error
@@ -87,33 +110,62 @@ export function createInvoker(deps: InvokerDeps): Invoker {
   }
 
   async function proceed(
-    spec: FunctionSpec,
-    invocation: Invocation,
-    io: TaskIo,
-    stop: TaskStop,
+    { spec, parameters, io, callId, labels, callbackUrl }: Call,
+    id: string,
+    held: HeldCall & Required<Pick<HeldCall, 'onEnded'>>,
+    refuse: (reason: unknown) => void,
   ): Promise<Settled> {
-    if (closed) {
-      throw new OneshotError(
-        'shutting_down',
-        'The gateway is shutting down: try again in a moment.',
-        {
-          retryAfterSeconds: 5,
-        },
-      )
-    }
+    if (closed) throw toClosed()
     observer.called(spec)
+    const callback = toCallback(spec.callback, callbackUrl)
+    const invocation = queued(
+      {
+        id,
+        functionName: spec.name,
+        mode: 'sync',
+        callId: callId ?? id,
+        parameters,
+        hasInput: io.stdin !== undefined,
+        ...(labels && { labels }),
+        ...(callback && { callback }),
+      },
+      clock(),
+    )
     // Before it waits: what can't be run is refused at once.
-    const task = toTask(spec, invocation)
-    let release: () => void
+    toTask(spec, invocation)
+    await spool.checkRoom()
+    const slot = admission.acquire(spec.name, spec.concurrency, held.stop)
+    const isWaiting = slot instanceof Promise
+    const first = isWaiting ? invocation : running(invocation, clock())
+    const added = store.invocations.add(first)
+    added.catch(() => {})
+    let release: Release
     try {
-      release = await admission.acquire(spec.name, spec.concurrency, stop)
+      release = await slot
     } catch (error) {
-      if (!stop.aborted) throw error
-      return settled(invocation, stoppedInQueue(invocation, stop.reason))
+      if (!held.stop.aborted) throw error
+      await added
+      return attempts.settle(invocation, stoppedInQueue(invocation, held.stop.reason), held)
     }
     try {
-      const taken = running(invocation, clock())
-      return settled(taken, await engine.run(task, io, stop))
+      const taken = isWaiting ? running(invocation, clock()) : first
+      const faults: unknown[] = []
+      // An engine that was not there is no end of the function's: the caller is told to try again.
+      const isRefused = () => faults.length > 0 && !held.stop.aborted
+      const ended = await attempts.run(taken, spec, io, {
+        ...held,
+        added,
+        onFault: (error) => void faults.push(error),
+        // The caller need not wait for the record: its container is kept until that is written.
+        onEnded(ended) {
+          release()
+          if (isRefused()) refuse(faults[0])
+          else held.onEnded(ended)
+        },
+      })
+      if (isRefused()) throw faults[0]
+      if (!isSettled(ended)) throw new Error(`${id} has not come to its end`)
+      return ended
     } finally {
       release()
     }
@@ -128,11 +180,19 @@ export function createInvoker(deps: InvokerDeps): Invoker {
   async function close(boundMs: number): Promise<void> {
     closed = true
     const timer = setTimeout(() => {
-      for (const call of live.values()) call.stop('cancelled')
+      for (const call of calls) call.stop('cancelled')
     }, boundMs)
-    while (live.size > 0) await Promise.allSettled([...live.values()].map(({ end }) => end))
+    while (calls.size > 0) await Promise.allSettled([...calls].map(({ end }) => end))
     clearTimeout(timer)
+    // What a full disk keeps from being written, the next process finds in the containers.
+    const recorded = Promise.all(records)
+    await Promise.race([recorded, sleep(RECORDING_MS, undefined, { ref: false })])
   }
 
-  return { invoke, isLive: (id) => live.has(id), close }
+  return { invoke, close }
+}
+
+export function toClosed(): OneshotError {
+  const detail = 'The gateway is shutting down: try again in a moment.'
+  return new OneshotError('shutting_down', detail, { retryAfterSeconds: 5 })
 }

@@ -1,41 +1,29 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { OneshotError } from '../../src/core/error.ts'
 import type { FunctionSpec } from '../../src/core/function.ts'
-import { createAdmission } from '../../src/gateway/admission.ts'
-import { createInvoker } from '../../src/gateway/invoke.ts'
 import { functionSpec } from '../function-spec.ts'
-import { createFakeEngine } from './fake-engine.ts'
+import { startGateway } from './start-gateway.ts'
 
-const io = { stdin: undefined, stdout: () => {}, stderr: () => {} }
+const io = { stdin: undefined }
 
-function setUp(concurrency = 10) {
-  const clock = Date.now
-  const { engine, next } = createFakeEngine(clock)
-  const admission = createAdmission({ concurrency, queueLength: 10 })
-  let count = 0
-  const invoker = createInvoker({
-    engine,
-    admission,
-    newId: () => `id-${(count += 1)}`,
-    clock,
-    node: 'here',
-    observer: { called: () => {}, settled: () => {}, refused: () => {} },
-  })
+async function setUp(concurrency = 10) {
+  const gateway = await startGateway({ concurrency })
+  const { invoker } = gateway
   const invoke = (overrides: Partial<FunctionSpec> = {}) =>
     invoker.invoke({ spec: functionSpec(overrides), parameters: {}, io })
-  return { invoker, invoke, next, admission }
+  return { ...gateway, invoke }
 }
 
 describe('a call', () => {
   beforeEach(() => {
-    vi.useFakeTimers()
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] })
   })
   afterEach(() => {
     vi.useRealTimers()
   })
 
   test('of a command that ends with 0 has succeeded', async () => {
-    const { invoke, next } = setUp()
+    const { invoke, next } = await setUp()
     const call = invoke()
     ;(await next()).end({ kind: 'exited', exitCode: 0, oomKilled: false })
     await expect(call.end).resolves.toMatchObject({
@@ -47,14 +35,14 @@ describe('a call', () => {
   })
 
   test('of a command that ends with another code has failed, and is no error', async () => {
-    const { invoke, next } = setUp()
+    const { invoke, next } = await setUp()
     const call = invoke()
     ;(await next()).end({ kind: 'exited', exitCode: 3, oomKilled: false })
     await expect(call.end).resolves.toMatchObject({ state: 'failed', outcome: { exitCode: 3 } })
   })
 
   test('tells the command its invocation and its function', async () => {
-    const { invoke, next } = setUp()
+    const { invoke, next } = await setUp()
     void invoke()
     const { task } = await next()
     expect(task.container.environment).toMatchObject({
@@ -64,7 +52,7 @@ describe('a call', () => {
   })
 
   test('past its timeout is stopped as timed_out, and a later cancel does not change that', async () => {
-    const { invoke, next } = setUp()
+    const { invoke, next } = await setUp()
     const call = invoke({ timeoutMs: 1000 })
     const { stop, end } = await next()
     await vi.advanceTimersByTimeAsync(999)
@@ -80,7 +68,7 @@ describe('a call', () => {
   })
 
   test('that times out in the queue ends as timed_out and never reaches the engine', async () => {
-    const { invoke, next, admission } = setUp(1)
+    const { invoke, next, admission } = await setUp(1)
     const first = invoke()
     const { end } = await next()
     const second = invoke({ timeoutMs: 1000 })
@@ -96,16 +84,16 @@ describe('a call', () => {
   })
 
   test("gives its slot back when the engine can't be reached", async () => {
-    const { invoke, next, admission } = setUp()
+    const { invoke, next, admission } = await setUp()
     const call = invoke()
     const error = new OneshotError('engine_unreachable', 'gone')
     ;(await next()).fail(error)
-    await expect(call.end).rejects.toBe(error)
+    await expect(call.end).rejects.toMatchObject({ code: 'engine_unreachable' })
     expect(admission.counts()).toEqual({ running: 0, waiting: 0 })
   })
 
   test('whose command would be too long is refused at once, although others wait', async () => {
-    const { invoke, next, admission } = setUp(1)
+    const { invoke, next, admission } = await setUp(1)
     void invoke()
     await next()
     const call = invoke({
@@ -115,19 +103,46 @@ describe('a call', () => {
     expect(admission.counts()).toEqual({ running: 1, waiting: 0 })
   })
 
-  test('is live until it has ended', async () => {
-    const { invoke, next, invoker } = setUp()
+  test('is live until its end is on record', async () => {
+    const { invoke, next, live } = await setUp()
     const call = invoke()
-    expect(invoker.isLive('id-1')).toBe(true)
-    ;(await next()).end({ kind: 'exited', exitCode: 0, oomKilled: false })
+    expect(live.has('id-1')).toBe(true)
+    const task = await next()
+    const recorded = live.changed('id-1', new AbortController().signal)
+    task.end({ kind: 'exited', exitCode: 0, oomKilled: false })
     await call.end
-    expect(invoker.isLive('id-1')).toBe(false)
+    expect(live.has('id-1')).toBe(true)
+    await recorded
+    expect(live.has('id-1')).toBe(false)
+  })
+
+  test('is answered ahead of its record, which whoever looks for it is given all the same', async () => {
+    const { invoke, next, invocations } = await setUp()
+    const call = invoke()
+    ;(await next()).end({ kind: 'exited', exitCode: 0, oomKilled: false })
+    const ended = await call.end
+    expect(await invocations.get('id-1')).toEqual(ended)
+  })
+
+  test('is answered though its end cannot be written, which is tried again until it can', async () => {
+    const { invoke, next, invocations, store, live } = await setUp()
+    const call = invoke()
+    const task = await next()
+    const settling = vi.spyOn(store.invocations, 'settle')
+    settling.mockRejectedValueOnce(new OneshotError('storage_full', 'full'))
+    task.end({ kind: 'exited', exitCode: 0, oomKilled: false })
+    const ended = await call.end
+    expect(await invocations.get('id-1')).toMatchObject({ state: 'running' })
+    const recorded = live.changed('id-1', new AbortController().signal)
+    await vi.advanceTimersByTimeAsync(1000)
+    await recorded
+    expect(await invocations.get('id-1')).toEqual(ended)
   })
 })
 
 describe('closing', () => {
   test('refuses new calls, lets those that run end, and then returns', async () => {
-    const { invoke, next, invoker } = setUp()
+    const { invoke, next, invoker } = await setUp()
     const call = invoke()
     const { end } = await next()
     let closed = false
@@ -144,7 +159,7 @@ describe('closing', () => {
   })
 
   test('cancels what still runs at its bound', async () => {
-    const { invoke, next, invoker } = setUp()
+    const { invoke, next, invoker } = await setUp()
     const call = invoke()
     const { stop, end } = await next()
     const closing = invoker.close(1)

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { createCapture } from '../../src/http/capture.ts'
+import { createCapture } from '../../src/gateway/capture.ts'
 
 function capture(maxBytes: number, ...chunks: Uint8Array[]) {
   const { write, captured } = createCapture(maxBytes)
