@@ -1,6 +1,5 @@
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import type { Envelope } from '../core/envelope.ts'
-import type { FunctionSpec } from '../core/function.ts'
 import type { Settled } from '../core/invocation.ts'
 import type { Timings } from '../core/outcome.ts'
 import type { Sink } from '../core/task.ts'
@@ -21,8 +20,13 @@ export interface Answer {
 
 export interface AnswerContext {
   readonly outgoing: ServerResponse
-  readonly spec: FunctionSpec
+  /** How much of each stream an envelope holds. */
+  readonly outputBytes: number
   readonly engine: Envelope['engine']
+  /** Some of the output is missing already. */
+  readonly isCut?: boolean
+  /** The end is known already. */
+  readonly ended?: Settled
   /** Tells a client that waits with its body to send it: after the answer's head it would not send it any more. */
   readonly askForBody: () => void
 }
@@ -32,6 +36,8 @@ export const STATE = 'X-Oneshot-State'
 export const INVOCATION = 'X-Oneshot-Invocation-Id'
 /** `armed` or `cold`. */
 const START = 'X-Oneshot-Start'
+/** Not all that was printed is on record. */
+export const TRUNCATED = 'X-Oneshot-Truncated'
 export const CALL_ID = 'X-Call-Id'
 export const DURATION = 'X-Duration-Seconds'
 export const SERVER_TIMING = 'Server-Timing'

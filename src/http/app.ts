@@ -4,13 +4,17 @@ import { OpenAPIHono } from '@hono/zod-openapi'
 import type { Logger } from 'pino'
 import { OneshotError } from '../core/error.ts'
 import { CALL_ID, DURATION, SERVER_TIMING } from './answer.ts'
-import { toHeaders, toProblem } from './errors.ts'
+import { toBadRequest, toHeaders, toProblem } from './errors.ts'
+import type { DeliveriesRouteDeps } from './deliveries.ts'
+import { mountDeliveries } from './deliveries.ts'
 import type { FunctionRouteDeps } from './function.ts'
 import { mountFunction } from './function.ts'
 import type { FunctionsRouteDeps } from './functions.ts'
 import { mountFunctions } from './functions.ts'
 import type { HealthRouteDeps } from './health.ts'
 import { mountHealth } from './health.ts'
+import type { InvocationsRouteDeps } from './invocations.ts'
+import { mountInvocations } from './invocations.ts'
 import { mountMetrics } from './metrics.ts'
 import { CallId, mountOpenApi } from './openapi.ts'
 import { checkTarget } from './target.ts'
@@ -25,7 +29,13 @@ export interface Env {
   Variables: { callId: string; receivedAt: number }
 }
 
-export interface AppDeps extends FunctionRouteDeps, FunctionsRouteDeps, HealthRouteDeps {
+export interface AppDeps
+  extends
+    FunctionRouteDeps,
+    FunctionsRouteDeps,
+    InvocationsRouteDeps,
+    DeliveriesRouteDeps,
+    HealthRouteDeps {
   readonly newId: () => string
   readonly version: string
   readonly logger: Logger
@@ -33,7 +43,11 @@ export interface AppDeps extends FunctionRouteDeps, FunctionsRouteDeps, HealthRo
 
 export function createApp(deps: AppDeps): OpenAPIHono<Env> {
   const { newId, clock, logger } = deps
-  const app = new OpenAPIHono<Env>()
+  const app = new OpenAPIHono<Env>({
+    defaultHook(result) {
+      if (!result.success) throw toBadRequest(result.error.issues)
+    },
+  })
 
   app.use(async (c, next) => {
     const given = CallId.safeParse(c.env.incoming.headers['x-call-id'])
@@ -56,6 +70,8 @@ export function createApp(deps: AppDeps): OpenAPIHono<Env> {
 
   mountFunction(app, deps)
   mountFunctions(app, deps)
+  mountInvocations(app, deps)
+  mountDeliveries(app, deps)
   mountHealth(app, deps)
   mountMetrics(app, deps)
   mountOpenApi(app, deps.version)
@@ -77,7 +93,11 @@ export function createApp(deps: AppDeps): OpenAPIHono<Env> {
     }
     if (problem.code === 'internal') logger.error({ err: error, ...about }, problem.detail)
     else if (problem.status >= 500) logger.warn({ code: problem.code, ...about }, problem.detail)
-    if (c.env.outgoing.headersSent) return RESPONSE_ALREADY_SENT
+    if (c.env.outgoing.headersSent) {
+      // Else the client would wait for the rest for ever.
+      if (!c.env.outgoing.writableEnded) c.env.outgoing.destroy()
+      return RESPONSE_ALREADY_SENT
+    }
     return c.body(JSON.stringify(problem), problem.status as 500, toHeaders(error))
   })
 

@@ -4,6 +4,7 @@ import { OneshotError } from '../core/error.ts'
 /** As JSON, with room for escapes: a call's parameters are at most 1 MiB in all. */
 const MAX_BODY_BYTES = 2 * 1024 * 1024
 const FIRST_BYTES = 16 * 1024
+const STALL_MS = 60_000
 
 /**
  * Reads a whole body of parameters. Throws `input_too_large` (above 2 MiB), `request_timeout` at `deadlineAt`
@@ -71,6 +72,27 @@ export async function* streamBody(
     bytes += chunk.length
     if (bytes > maxBytes) throw onOver()
     yield chunk
+  }
+  return undefined
+}
+
+/** The same for a body that nobody's deadline bounds: when nothing of it has come for so long, its connection is closed. */
+export async function* unlessStalled(
+  incoming: IncomingMessage,
+  body: AsyncIterable<Uint8Array>,
+  stallMs = STALL_MS,
+): AsyncGenerator<Uint8Array, undefined> {
+  const timer = setTimeout(() => {
+    const detail = `Nothing of the body has come for ${stallMs / 1000} s: send it again, faster.`
+    incoming.destroy(new OneshotError('request_timeout', detail))
+  }, stallMs)
+  try {
+    for await (const chunk of body) {
+      timer.refresh()
+      yield chunk
+    }
+  } finally {
+    clearTimeout(timer)
   }
   return undefined
 }

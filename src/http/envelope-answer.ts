@@ -1,18 +1,24 @@
 import { toEnvelope } from '../core/envelope.ts'
 import type { Answer, AnswerContext } from './answer.ts'
 import { toEndHeaders, writeHead } from './answer.ts'
-import { createCapture } from './capture.ts'
+import { createCapture } from '../gateway/capture.ts'
 import { toEnvelopeStatus } from './errors.ts'
 
 /** The whole end as one JSON object, the output within it. */
-export function createEnvelopeAnswer({ outgoing, spec, engine }: AnswerContext): Answer {
-  const stdout = createCapture(spec.limits.outputBytes)
-  const stderr = createCapture(spec.limits.outputBytes)
+export function createEnvelopeAnswer({
+  outgoing,
+  outputBytes,
+  engine,
+  isCut = false,
+}: AnswerContext): Answer {
+  const stdout = createCapture(outputBytes)
+  const stderr = createCapture(outputBytes)
   return {
     stdout: stdout.write,
     stderr: stderr.write,
     end(invocation) {
-      const envelope = toEnvelope(invocation, stdout.captured(), stderr.captured(), engine)
+      const whole = toEnvelope(invocation, stdout.captured(), stderr.captured(), engine)
+      const envelope = { ...whole, truncated: whole.truncated || isCut }
       const body = Buffer.from(`${JSON.stringify(envelope)}\n`)
       writeHead(outgoing, toEnvelopeStatus(invocation.outcome), {
         ...toEndHeaders(invocation),

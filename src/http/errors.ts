@@ -9,15 +9,23 @@ export const STATUS = {
   bad_request: 400,
   not_found: 404,
   function_not_found: 404,
+  invocation_not_found: 404,
+  delivery_not_found: 404,
   method_not_allowed: 405,
   not_acceptable: 406,
   request_timeout: 408,
+  key_in_use: 409,
+  not_finished: 409,
+  input_not_kept: 409,
   input_too_large: 413,
   expectation_failed: 417,
   parameters_invalid: 422,
+  key_reused: 422,
+  callback_refused: 422,
   queue_full: 429,
   internal: 500,
   data_locked: 500,
+  data_unusable: 500,
   engine_failed: 502,
   image_not_found: 502,
   image_pull_failed: 502,
@@ -27,6 +35,8 @@ export const STATUS = {
   function_broken: 503,
   shutting_down: 503,
   engine_unreachable: 503,
+  expired: 503,
+  storage_full: 507,
 } as const satisfies Record<ErrorCode, number>
 
 export const PROBLEM_TYPE = 'application/problem+json'
@@ -56,6 +66,16 @@ export function toProblem(error: unknown): Problem {
       : new OneshotError('internal', 'The gateway failed; its log tells more.')
   const problem = createProblem(STATUS[code], code, message)
   return violations.length > 0 ? { ...problem, errors: [...violations] } : problem
+}
+
+/** Of what zod says of a part of the request that has names: its query, say. */
+export function toBadRequest(issues: readonly z.core.$ZodIssue[]): OneshotError {
+  const wrong = issues.map(({ path, message }) => `${path.join('.')} ${lowered(message)}`)
+  return new OneshotError('bad_request', `Correct the query: ${wrong.join('; ')}.`)
+}
+
+function lowered(text: string): string {
+  return `${text.charAt(0).toLowerCase()}${text.slice(1)}`
 }
 
 /** For an answer whose body can't tell of a failure otherwise. */

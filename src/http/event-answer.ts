@@ -3,13 +3,14 @@ import { toEnvelope } from '../core/envelope.ts'
 import type { Sink } from '../core/task.ts'
 import type { Answer, AnswerContext } from './answer.ts'
 import { STATE, toEndHeaders, toTrailerHeader, writeChunk, writeHead } from './answer.ts'
-import { createCapture } from './capture.ts'
+import { createCapture } from '../gateway/capture.ts'
 import { toEnvelopeStatus } from './errors.ts'
+import { isHighSurrogate } from './lines.ts'
 
 /** A line longer than this comes in parts: `stdout.part`, …, and at its end `stdout`. In UTF-16 code units. */
 const MAX_LINE = 16 * 1024
 /** Proxies drop connections on which nothing is heard. */
-const KEEP_ALIVE_MS = 15_000
+export const KEEP_ALIVE_MS = 15_000
 const HEADERS = {
   'Content-Type': 'text/event-stream',
   'Cache-Control': 'no-store',
@@ -17,9 +18,16 @@ const HEADERS = {
 }
 
 /** Lines as they come, as server-sent events, then `end` with the envelope, or `error` with the problem. */
-export function createEventAnswer({ outgoing, spec, engine, askForBody }: AnswerContext): Answer {
-  const stdout = createEventStream('stdout', spec.limits.outputBytes)
-  const stderr = createEventStream('stderr', spec.limits.outputBytes)
+export function createEventAnswer({
+  outgoing,
+  outputBytes,
+  engine,
+  isCut = false,
+  ended,
+  askForBody,
+}: AnswerContext): Answer {
+  const stdout = createEventStream('stdout', outputBytes)
+  const stderr = createEventStream('stderr', outputBytes)
   const keepAlive = setInterval(() => {
     start()
     if (!outgoing.writableNeedDrain) void writeChunk(outgoing, ': still running\n\n')
@@ -27,7 +35,8 @@ export function createEventAnswer({ outgoing, spec, engine, askForBody }: Answer
 
   function start(): void {
     askForBody()
-    writeHead(outgoing, 200, { ...HEADERS, ...toTrailerHeader(outgoing), [STATE]: 'running' })
+    const about = ended ? toEndHeaders(ended) : { ...toTrailerHeader(outgoing), [STATE]: 'running' }
+    writeHead(outgoing, 200, { ...HEADERS, ...about })
     outgoing.flushHeaders()
   }
 
@@ -45,11 +54,12 @@ export function createEventAnswer({ outgoing, spec, engine, askForBody }: Answer
     stderr: toSink(stderr),
     started: start,
     end(invocation) {
-      const envelope = toEnvelope(invocation, stdout.captured(), stderr.captured(), engine)
+      const whole = toEnvelope(invocation, stdout.captured(), stderr.captured(), engine)
+      const envelope = { ...whole, truncated: whole.truncated || isCut }
       const status = toEnvelopeStatus(invocation.outcome)
       const headers = toEndHeaders(invocation)
-      if (outgoing.headersSent) outgoing.addTrailers(headers)
-      else writeHead(outgoing, status, { ...HEADERS, ...headers })
+      if (!outgoing.headersSent) writeHead(outgoing, status, { ...HEADERS, ...headers })
+      else if (!ended) outgoing.addTrailers(headers)
       outgoing.end(`${stdout.end()}${stderr.end()}${toEvent('end', JSON.stringify(envelope))}`)
     },
     fail(problem) {
@@ -113,11 +123,6 @@ function createEventStream(name: 'stdout' | 'stderr', maxBytes: number) {
       return taken()
     },
   }
-}
-
-/** The first half of a character that takes two code units. */
-function isHighSurrogate(codeUnit: number): boolean {
-  return codeUnit >= 0xd800 && codeUnit <= 0xdbff
 }
 
 function toEvent(name: string, data: string): string {

@@ -15,9 +15,26 @@ export type Form = (typeof FORMS)[number]
  * ones the more closely named counts, then the one named first. Throws `not_acceptable`.
  */
 export function negotiate(accept: string | undefined, preferred: Form): Form {
+  return choose(FORMS, accept, preferred)
+}
+
+const FORMS_OF_LOGS = ['text/plain', 'application/x-ndjson', 'text/event-stream'] as const
+
+export type FormOfLogs = (typeof FORMS_OF_LOGS)[number]
+
+/** The same for logs. Throws `not_acceptable`. */
+export function negotiateLogs(accept: string | undefined): FormOfLogs {
+  return choose(FORMS_OF_LOGS, accept, 'text/plain')
+}
+
+function choose<F extends string>(
+  forms: readonly F[],
+  accept: string | undefined,
+  preferred: F,
+): F {
   const ranges = parseAccept(accept ?? '').map(({ type, q }) => ({ type: type.toLowerCase(), q }))
   if (ranges.length === 0) return preferred
-  const choices = FORMS.flatMap((form) => {
+  const choices = forms.flatMap((form) => {
     const names = [form, form.replace(/\/.*/, '/*'), '*/*']
     const breadth = names.findIndex((name) => ranges.some(({ type }) => type === name))
     const place = ranges.findIndex(({ type }) => type === names[breadth])
@@ -27,7 +44,7 @@ export function negotiate(accept: string | undefined, preferred: Form): Form {
   })
   const [best] = choices.sort((a, b) => compare(a.rank, b.rank))
   if (best) return best.form
-  const detail = `The answer can be ${FORMS.join(', ')}: accept one of them.`
+  const detail = `The answer can be ${forms.join(', ')}: accept one of them.`
   throw new OneshotError('not_acceptable', detail)
 }
 

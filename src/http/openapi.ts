@@ -5,8 +5,8 @@ import { FUNCTION_NAME } from '../gateway/catalog.ts'
 import type { Env } from './app.ts'
 import { PROBLEM_TYPE, Problem } from './errors.ts'
 
-const json = (schema: z.ZodType) => ({ 'application/json': { schema } })
-const problem = { [PROBLEM_TYPE]: { schema: Problem } }
+export const json = (schema: z.ZodType) => ({ 'application/json': { schema } })
+export const problem = { [PROBLEM_TYPE]: { schema: Problem } }
 
 /** A caller's own id that is safe to log and to send back. Another one is not refused: ours takes its place. */
 export const CallId = z
@@ -123,6 +123,11 @@ const envelopeOrProblem = (description: string) => ({
   content: { ...json(Envelope), ...problem },
 })
 
+const acceptedCall = {
+  description: 'The call and its input are on disk: Location names it',
+  content: json(z.object({ id: z.string(), function: z.string(), state: z.string() })),
+}
+
 export const invokeFunction = createRoute({
   method: 'post',
   path: '/function/{name}',
@@ -133,10 +138,21 @@ export const invokeFunction = createRoute({
     params: name,
     headers: z.object({
       'X-Call-Id': CallId.optional(),
+      Prefer: z
+        .string()
+        .optional()
+        .meta({ description: '`respond-async`, or `wait=N` (RFC 7240)' }),
+      'Idempotency-Key': z.string().optional(),
+      'X-Callback-Url': z
+        .string()
+        .optional()
+        .meta({ description: 'Where the outcome is sent; X-Oneshot-Callback-Url is the same' }),
+      'X-Oneshot-Labels': z.string().optional(),
     }),
     body: { content: { 'application/octet-stream': { schema: z.string() } } },
   },
   responses: {
+    202: acceptedCall,
     200: {
       description: 'The command ran to an end of its own, whatever its exit code',
       content: {
@@ -149,6 +165,7 @@ export const invokeFunction = createRoute({
     400: refusal('The body is not valid JSON, or the request cannot be read'),
     404: refusal('There is no such function'),
     405: refusal('A function is called by POST'),
+    409: refusal('The first request with this Idempotency-Key still runs: Location names it'),
     406: refusal('The answer has none of the forms that Accept names'),
     408: refusal("The parameters had not come when the function's timeout ran out"),
     413: refusal('The body is longer than the function allows'),
@@ -161,6 +178,22 @@ export const invokeFunction = createRoute({
     502: envelopeOrProblem('The command could not be started'),
     503: envelopeOrProblem('The engine does not answer or failed, or the definition is broken'),
     504: envelopeOrProblem('The command was stopped at its timeout'),
+    507: refusal('The disk of the data folder is full'),
+  },
+})
+
+export const acceptFunction = createRoute({
+  method: 'post',
+  path: '/async-function/{name}',
+  summary: 'Call a function and do not wait for it',
+  description: 'As POST /function/{name} with "Prefer: respond-async".',
+  request: invokeFunction.request,
+  responses: {
+    202: acceptedCall,
+    404: refusal('There is no such function'),
+    422: refusal('Parameters are unknown, missing or wrong, or the callback may not go there'),
+    429: refusal('Too many calls wait: Retry-After says when to try again'),
+    507: refusal('The disk of the data folder is full'),
   },
 })
 

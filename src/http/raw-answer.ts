@@ -49,11 +49,7 @@ export function createRawAnswer(
     const body = failure
       ? Buffer.from(JSON.stringify(toOutcomeProblem(outcome, failure)))
       : held.subarray(0, heldBytes)
-    const failed =
-      outcome.reason === 'exited' || outcome.reason === 'oom_killed'
-        ? 500
-        : toEnvelopeStatus(outcome)
-    writeHead(outgoing, invocation.state === 'succeeded' ? 200 : failed, {
+    writeHead(outgoing, toRawStatus(invocation), {
       ...toEndHeaders(invocation),
       'Content-Type': failure ? PROBLEM_TYPE : contentType,
       'Content-Length': body.length,
@@ -68,4 +64,45 @@ export function createRawAnswer(
   }
 
   return { stdout, stderr: () => {}, end, fail: breakOff }
+}
+
+/**
+ * The same for a call whose end is known: however long the body is, status and exit code stand in its head. `length` is
+ * undefined if it is not known.
+ */
+export function createKnownRawAnswer(
+  { outgoing }: AnswerContext,
+  contentType: string,
+  invocation: Settled,
+  length: number | undefined,
+): Answer {
+  let sent = 0
+  const start = () =>
+    writeHead(outgoing, toRawStatus(invocation), {
+      ...toEndHeaders(invocation),
+      'Content-Type': contentType,
+      ...(length !== undefined && { 'Content-Length': length }),
+    })
+  return {
+    stdout(chunk) {
+      start()
+      sent += chunk.length
+      return writeChunk(outgoing, chunk)
+    },
+    stderr: () => {},
+    end() {
+      if (length !== undefined && sent < length && !outgoing.destroyed) {
+        throw new Error(`${length - sent} bytes of the output of ${invocation.id} are gone`)
+      }
+      start()
+      outgoing.end()
+    },
+    fail: () => void outgoing.destroy(),
+  }
+}
+
+function toRawStatus({ state, outcome }: Settled): number {
+  if (state === 'succeeded') return 200
+  const isItsOwn = outcome.reason === 'exited' || outcome.reason === 'oom_killed'
+  return isItsOwn ? 500 : toEnvelopeStatus(outcome)
 }

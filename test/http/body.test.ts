@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import { PassThrough } from 'node:stream'
 import { describe, expect, test } from 'vitest'
-import { createBodyReader } from '../../src/http/body.ts'
+import { createBodyReader, unlessStalled } from '../../src/http/body.ts'
 
 function body(...chunks: readonly string[]) {
   const stream = Object.assign(new PassThrough({ highWaterMark: 1 << 20 }), { headers: {} })
@@ -50,5 +50,24 @@ describe('the reader of bodies', () => {
   test('refuses a body above 2 MiB', async () => {
     const stream = body(...Array.from({ length: 3 }, () => 'a'.repeat(1 << 20)))
     await expect(reader(1 << 30)(stream)).rejects.toMatchObject({ code: 'input_too_large' })
+  })
+})
+
+describe('the body of a call that nobody waits for', () => {
+  const take = (stream: ReturnType<typeof body>, stallMs?: number) =>
+    unlessStalled(stream as unknown as IncomingMessage, stream, stallMs)
+
+  test('is passed on as it comes, and fails as it fails', async () => {
+    const stream = body('a')
+    const chunks = take(stream)[Symbol.asyncIterator]()
+    expect(String((await chunks.next()).value)).toBe('a')
+    stream.destroy(new Error('gone'))
+    await expect(chunks.next()).rejects.toThrow('gone')
+  })
+
+  test('is refused when nothing of it comes any more', async () => {
+    const chunks = take(body('some'), 10)[Symbol.asyncIterator]()
+    expect(String((await chunks.next()).value)).toBe('some')
+    await expect(chunks.next()).rejects.toMatchObject({ code: 'request_timeout' })
   })
 })

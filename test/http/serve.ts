@@ -7,54 +7,61 @@ import { pino } from 'pino'
 import { onTestFinished } from 'vitest'
 import { OneshotError } from '../../src/core/error.ts'
 import type { FunctionSpec } from '../../src/core/function.ts'
-import { createAdmission } from '../../src/gateway/admission.ts'
+import { parseAllowList } from '../../src/core/callback-target.ts'
 import type { Catalog } from '../../src/gateway/catalog.ts'
-import { createInvoker } from '../../src/gateway/invoke.ts'
+import type { Send } from '../../src/gateway/deliver.ts'
+import type { Observer } from '../../src/gateway/invoke.ts'
 import { createMetrics } from '../../src/gateway/metrics.ts'
 import { createApp } from '../../src/http/app.ts'
 import { listen } from '../../src/http/server.ts'
 import { functionSpec } from '../function-spec.ts'
-import { createFakeEngine } from '../gateway/fake-engine.ts'
+import { startGateway } from '../gateway/start-gateway.ts'
+
+interface ServeOptions {
+  readonly concurrency?: number
+  readonly queueLength?: number
+  readonly clock?: () => number
+  readonly send?: Send
+}
 
 /** The whole of HTTP over a real connection, with an engine whose tasks end when the test says so. */
 export async function serve(
   overrides: Partial<FunctionSpec> = {},
-  { concurrency = 10, queueLength = 10, clock = Date.now } = {},
+  { concurrency = 10, queueLength = 10, clock = Date.now, send }: ServeOptions = {},
 ) {
   const spec = functionSpec(overrides)
-  const { engine, next } = createFakeEngine(clock)
   const logs: Record<string, unknown>[] = []
   const logger = pino(
     { level: 'debug' },
     { write: (line) => void logs.push(JSON.parse(line) as Record<string, unknown>) },
   )
   const newId = () => crypto.randomUUID()
-  const admission = createAdmission({ concurrency, queueLength })
-  const invoker = createInvoker({
-    engine,
-    admission,
+  const observer: Observer = {
+    called: () => {},
+    settled: (invocation) => metrics.settled(invocation),
+    refused: ({ name }, error) => metrics.refused(name, error),
+  }
+  const gateway = await startGateway({
+    concurrency,
+    queueLength,
+    specs: [spec],
     newId,
     clock,
-    node: 'here',
-    observer: {
-      called: () => {},
-      settled: (invocation) => metrics.settled(invocation),
-      refused: ({ name }, error) => metrics.refused(name, error),
-    },
+    observer,
+    logger,
+    ...(send && { send }),
   })
+  await gateway.gateway.start()
+  const { engine, admission, invoker, next } = gateway
   const metrics = createMetrics({ engine, admission })
   const getEntry = (name: string): never => {
     throw new OneshotError('function_not_found', `There is no function ${name}.`)
   }
-  const catalog = {
-    get: (name: string) => (name === spec.name ? spec : getEntry(name)),
-    getEntry,
-    list: () => [],
-  } as unknown as Catalog
+  const catalog = { ...gateway.catalog, getEntry, list: () => [] } as unknown as Catalog
   const app = createApp({
+    ...gateway.gateway,
     catalog,
-    invoker,
-    engine: 'container',
+    callbackRules: { allow: parseAllowList('127.0.0.1').rules },
     metrics,
     findColdReason: () => undefined,
     ping: () => engine.ping(),
@@ -70,7 +77,7 @@ export async function serve(
     await invoker.close(0)
     await listener.close(0)
   })
-  return { url: listener.url, next, invoker, logs }
+  return { ...gateway, url: listener.url, next, invoker, logs }
 }
 
 export interface Sent {
