@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path'
 import { distance } from 'fastest-levenshtein'
 import { z } from 'zod'
 import { MAX_OUTPUT_BYTES, MIN_LOG_BYTES, MIN_MEMORY_BYTES } from './core/definition/definition.ts'
+import { parseAllowList } from './core/callback-target.ts'
 import { allowances } from './core/policy.ts'
 import { MAX_DURATION_MS, parseBytes, parseDuration, showBytes } from './core/units.ts'
 
@@ -38,6 +39,12 @@ const allowed = z.string().transform((value, context) => {
     context.addIssue(`has "${name}"; it may list ${allowances.join(', ')}`)
     return []
   })
+})
+
+const targets = z.string().transform((value, context) => {
+  const { rules, wrong } = parseAllowList(value)
+  for (const complaint of wrong) context.addIssue(`has ${complaint}`)
+  return wrong.length > 0 ? z.NEVER : rules
 })
 
 /** Every setting, with its default; `describe` is what the README's table says of it. */
@@ -88,9 +95,7 @@ export const Settings = z.object({
     ),
   ONESHOT_MAX_LOGS: bytes(MIN_LOG_BYTES)
     .prefault('10m')
-    .describe(
-      "How much of a container's output the engine keeps, of a function that states none; at least 4k",
-    ),
+    .describe("How much of a call's output is kept, of a function that states none; at least 4k"),
   ONESHOT_ALLOW: allowed
     .prefault('')
     .describe(`What definitions may use beyond the safe defaults: ${allowances.join(', ')}`),
@@ -105,6 +110,26 @@ export const Settings = z.object({
   ONESHOT_NAMESPACES: count(0, 1000)
     .prefault('32')
     .describe('The most network namespaces made ahead for network_mode none; 0 makes none'),
+  ONESHOT_BACKLOG: count(0, 10_000_000)
+    .prefault('100000')
+    .describe('The most accepted calls that wait to be run; more are answered 429'),
+  ONESHOT_RETENTION: duration
+    .prefault('7d')
+    .describe('How long calls that have ended are remembered, with their output'),
+  ONESHOT_DATA_MAX: bytes(16 * 1024 ** 2)
+    .prefault('10g')
+    .describe('How much is kept of calls that have ended before the oldest are forgotten'),
+  ONESHOT_CALLBACK_ALLOW: targets
+    .prefault('')
+    .describe(
+      'Where callbacks may go beyond public addresses: hosts, addresses, CIDRs, each with a port or without',
+    ),
+  ONESHOT_CALLBACK_SECRETS: z
+    .string()
+    .optional()
+    .describe(
+      'File of the secrets that callbacks are signed with, one or two whsec_…; unless given, one is made in ONESHOT_DATA',
+    ),
   ONESHOT_SWEEP_INTERVAL: duration.prefault('30s').describe('How often leftovers are looked for'),
 })
 
@@ -170,6 +195,13 @@ function toConfig(
     shutdownMs: settings.ONESHOT_SHUTDOWN_TIMEOUT,
     maxArmed: Math.floor(settings.ONESHOT_WARM_MEMORY / ARMED_BYTES),
     maxNamespaces: settings.ONESHOT_NAMESPACES,
+    backlog: settings.ONESHOT_BACKLOG,
+    retention: {
+      retentionMs: settings.ONESHOT_RETENTION,
+      maxBytes: settings.ONESHOT_DATA_MAX,
+    },
+    callbacks: { allow: settings.ONESHOT_CALLBACK_ALLOW },
+    callbackSecretsFile: settings.ONESHOT_CALLBACK_SECRETS,
     sweepIntervalMs: settings.ONESHOT_SWEEP_INTERVAL,
     /** Docker's own, which its command line uses too. */
     dockerConfigFile: join(env['DOCKER_CONFIG'] || join(homedir(), '.docker'), 'config.json'),

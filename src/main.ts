@@ -4,26 +4,35 @@ import { v7 as newId } from 'uuid'
 import packageJson from '../package.json' with { type: 'json' }
 import { ConfigError, readConfig } from './config.ts'
 import type { Config } from './config.ts'
+import { parseAllowList } from './core/callback-target.ts'
 import { OneshotError } from './core/error.ts'
 import { createContainerEngine } from './engine/container.ts'
 import { createCredentials } from './engine/credentials.ts'
-import { connectDocker, findSocketPath } from './engine/docker.ts'
+import { connectDocker, findEndpoints, findSocketPath } from './engine/docker.ts'
 import { createFiles } from './engine/files.ts'
 import { createImages } from './engine/image.ts'
 import { withinMs } from './engine/stop.ts'
 import { createAdmission } from './gateway/admission.ts'
 import type { CatalogEvent } from './gateway/catalog.ts'
 import { createCatalog } from './gateway/catalog.ts'
+import { startCleaner } from './gateway/clean.ts'
 import { showProblem } from './gateway/definition.ts'
-import { createInvoker } from './gateway/invoke.ts'
+import { createGateway } from './gateway/gateway.ts'
 import { createMetrics } from './gateway/metrics.ts'
-import { startSweeper } from './gateway/recover.ts'
+import { startSweeper } from './gateway/sweep.ts'
 import { startWarmer } from './gateway/warm.ts'
 import { createApp } from './http/app.ts'
 import { listen } from './http/server.ts'
 import { createLogger } from './logger.ts'
+import { readCallbackSecrets } from './outgoing/secret.ts'
+import { createSender } from './outgoing/send.ts'
+import { createSpool } from './store/spool.ts'
 import { openSqliteStore } from './store/sqlite.ts'
 
+/** Wherever they are: who speaks to an engine rules its host. */
+const DOCKER_PORTS = parseAllowList(
+  ['2375', '2376', '2377'].map((port) => `0.0.0.0/0:${port} [::/0]:${port}`).join(' '),
+).rules
 /** How long the removal of the last containers may take. */
 const CLEANUP_MS = 20_000
 /** How long the start waits for the engine's word on which folders are its own. */
@@ -39,11 +48,14 @@ async function main(config: Config): Promise<void> {
   const logger = createLogger(config.logLevel)
   const clock = Date.now
   await using stack = new AsyncDisposableStack()
+  // At the very end, of a start that has failed as well: what runs on without us, such as timers, would hold us back.
+  stack.defer(() => void setImmediate(() => process.exit()))
 
   const store = stack.adopt(
     await blaming('ONESHOT_DATA', () => openSqliteStore({ folder: config.dataFolder, newId })),
     (it) => it.close(),
   )
+  const spool = createSpool({ folder: config.dataFolder, clock })
   const docker = connectDocker()
   const credentials = createCredentials({
     configFile: config.dockerConfigFile,
@@ -62,6 +74,7 @@ async function main(config: Config): Promise<void> {
     maxNamespaces: config.maxNamespaces,
   })
 
+  let onDefinitions = (): void => {}
   const catalog = createCatalog({
     folder: config.functionsFolder,
     settings: {
@@ -69,7 +82,10 @@ async function main(config: Config): Promise<void> {
       dockerSocketPaths: ['/var/run/docker.sock', ...(await findSocketPath(docker))],
       engineFolders: [],
     },
-    onChange: (event) => logChange(logger, event),
+    onChange(event) {
+      logChange(logger, event)
+      onDefinitions()
+    },
   })
   await blaming('ONESHOT_FUNCTIONS', () => catalog.start())
   stack.adopt(catalog, (it) => it.close())
@@ -82,12 +98,28 @@ async function main(config: Config): Promise<void> {
     clock,
   })
   const metrics = createMetrics({ engine, admission })
-  const invoker = createInvoker({
+  const engineRules = parseAllowList((await findEndpoints(docker)).join(' ')).rules
+  const callbackRules = { ...config.callbacks, denied: [...DOCKER_PORTS, ...engineRules] }
+  const sender = stack.adopt(createSender(callbackRules), (it) => it.close())
+  const gateway = createGateway({
     engine,
+    store,
+    spool,
     admission,
+    async send(request) {
+      const { headers, ...answered } = await sender.send(request)
+      return { ...answered, ...headers }
+    },
+    secrets: await blaming('ONESHOT_CALLBACK_SECRETS', () =>
+      readCallbackSecrets(config.callbackSecretsFile, config.dataFolder),
+    ),
+    catalog,
+    maxQueued: config.backlog,
     newId,
     clock,
+    random: Math.random,
     node: hostname(),
+    logger,
     observer: {
       called: warmer.called,
       settled(invocation) {
@@ -101,18 +133,21 @@ async function main(config: Config): Promise<void> {
       refused: ({ name }, error) => metrics.refused(name, error),
     },
   })
+  onDefinitions = gateway.wake
+  await gateway.start()
   const sweeper = startSweeper({
     engine,
-    isLive: invoker.isLive,
+    isLive: gateway.live.has,
     intervalMs: config.sweepIntervalMs,
     logger,
   })
+  const cleaner = startCleaner({ store, spool, clock, logger, ...config.retention })
 
   const stopping = new AbortController()
   const app = createApp({
+    ...gateway,
     catalog,
-    invoker,
-    engine: engine.kind,
+    callbackRules,
     metrics,
     findColdReason: engine.findColdReason,
     ping: engine.ping,
@@ -133,15 +168,16 @@ async function main(config: Config): Promise<void> {
   logger.info({ signal, boundMs: config.shutdownMs }, 'shutting down')
   stopping.abort()
   listener.refuse()
-  await invoker.close(config.shutdownMs)
+  await gateway.close(config.shutdownMs)
   await listener.close(LINGER_MS)
   sweeper.close()
+  cleaner.close()
   warmer.close()
   await withinMs(
     engine.close().then(() => sweeper.sweep()),
     CLEANUP_MS,
   )
-  logger.info('stopped')
+  logger.info({ handedOver: !gateway.live.isIdle() }, 'stopped')
   // Whatever still hangs on, such as a request to an engine that does not answer, is not waited for.
   setTimeout(() => process.exit(), CLEANUP_MS).unref()
 

@@ -9,6 +9,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   core: [],
   engine: ['core'],
   store: ['core'],
+  outgoing: ['core'],
   gateway: ['core', 'engine/engine.ts', 'store/store.ts'],
   http: ['core', 'gateway'],
   'config.ts': ['core'],
@@ -17,6 +18,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'core',
     'engine',
     'store',
+    'outgoing',
     'gateway',
     'http',
     'config.ts',
@@ -26,7 +28,11 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
 }
 
 /** Packages that only these may import; the core may import none but these, which are pure as well. */
-const PACKAGES: Record<string, readonly string[]> = { core: ['zod', 're2js'] }
+const PACKAGES: Record<string, readonly string[]> = {
+  core: ['zod', 're2js', 'ipaddr.js'],
+  // For its HMAC, which is a function of its arguments; the rest of it makes random numbers.
+  'core/signature.ts': ['node:crypto'],
+}
 
 const files = readdirSync(source, { recursive: true, encoding: 'utf8' }).filter((file) =>
   file.endsWith('.ts'),
@@ -49,7 +55,11 @@ test.each(files)('%s imports only what its place allows', (file) => {
   const forbidden = importsOf(file).filter((specifier) => {
     if (!specifier.startsWith('.')) {
       const allowed = PACKAGES[own]
-      return allowed !== undefined && !allowed.includes(specifier)
+      return (
+        allowed !== undefined &&
+        !allowed.includes(specifier) &&
+        !PACKAGES[file]?.includes(specifier)
+      )
     }
     const target = relative(source, resolve(source, dirname(file), specifier))
     return (

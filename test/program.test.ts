@@ -62,10 +62,20 @@ describe('the whole program', () => {
       paths: object
     }
     expect(Object.keys(document.paths).sort()).toEqual([
+      '/async-function/{name}',
+      '/deliveries',
+      '/deliveries/{id}',
+      '/deliveries/{id}/retry',
       '/function/{name}',
       '/functions',
       '/functions/{name}',
       '/healthz',
+      '/invocations',
+      '/invocations/{id}',
+      '/invocations/{id}/cancel',
+      '/invocations/{id}/logs',
+      '/invocations/{id}/replay',
+      '/invocations/{id}/result',
       '/metrics',
       '/readyz',
     ])
@@ -92,7 +102,7 @@ describe('the whole program', () => {
     expect(await findContainers()).toEqual([])
   })
 
-  test('that was killed has its containers swept away by the next, which finds them by its data folder', async () => {
+  test('that was killed has its calls taken up by the next, which finds them by its data folder', async () => {
     const env = { ONESHOT_DATA: temporaryFolder('sweep') }
     const killed = await startProgram({ functions, env })
     await startCall(`${killed.url}/function/long`)
@@ -107,6 +117,11 @@ describe('the whole program', () => {
     expect((await findContainers('long')).length).toBeGreaterThan(0)
 
     const next = await startProgram({ functions, env })
+    const page = await (await fetch(`${next.url}/invocations?function=long`)).json()
+    const { invocations } = page as { invocations: readonly { id: string; state: string }[] }
+    expect(invocations).toMatchObject([{ state: 'running', mode: 'sync' }])
+    const cancelled = await post(`${next.url}/invocations/${invocations[0]?.id}/cancel`)
+    expect(await cancelled.json()).toMatchObject({ state: 'cancelled' })
     await noContainers('long')
     await next.stop()
   })
@@ -164,6 +179,26 @@ describe('the whole program', () => {
       /Another gateway is using the data folder/,
     )
     await first.stop()
+  })
+
+  test('sends no callback to the engine that it uses, even where its address is allowed', async () => {
+    const engine = createServer((socket) => socket.destroy()).listen(0, '127.0.0.1')
+    await once(engine, 'listening')
+    const { port } = engine.address() as AddressInfo
+    const env = {
+      DOCKER_HOST: `tcp://localhost:${port}`,
+      ONESHOT_CALLBACK_ALLOW: '127.0.0.1 [::1] localhost',
+    }
+    await using program = await startProgram({ functions, env })
+    const url = `${program.url}/async-function/quick`
+    for (const host of ['127.0.0.1', '2130706433']) {
+      const refused = await post(url, { 'X-Callback-Url': `http://${host}:${port}/` })
+      expect(refused.status).toBe(422)
+      expect(await refused.json()).toMatchObject({ code: 'callback_refused' })
+    }
+    const other = await post(url, { 'X-Callback-Url': `http://127.0.0.1:${port - 1}/` })
+    expect(other.status).toBe(202)
+    engine.close()
   })
 
   test('answers an unreachable engine with 503, and goes on', async () => {

@@ -31,6 +31,8 @@ export interface ProgramOptions {
   readonly functions?: Readonly<Record<string, string>>
   /** Keeps a terminal's signals from it: a second one, after that of `stop`, would end it before it has cleaned up. */
   readonly detached?: boolean
+  /** Ends it with SIGKILL at once, even before it listens. */
+  readonly kill?: AbortSignal
 }
 
 /**
@@ -38,7 +40,7 @@ export interface ProgramOptions {
  * Rejects with the exit code and what it wrote, if it ends before that.
  */
 export async function startProgram(options: ProgramOptions = {}): Promise<Program> {
-  const { env = {}, functions, detached = false } = options
+  const { env = {}, functions, detached = false, kill } = options
   const temporary = await mkdtemp(join(tmpdir(), 'oneshot-'))
   const functionsFolder = join(functions ? temporary : root, 'functions')
   if (functions) await mkdir(functionsFolder)
@@ -58,6 +60,7 @@ export async function startProgram(options: ProgramOptions = {}): Promise<Progra
     stdio: ['ignore', 'pipe', 'pipe'],
     detached,
   })
+  kill?.addEventListener('abort', () => child.kill('SIGKILL'))
   const ended = once(child, 'close').then(async ([code]) => {
     await rm(temporary, { recursive: true, force: true })
     return code as number | null
