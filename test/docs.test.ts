@@ -76,7 +76,9 @@ test.each(pages)('every link of %s leads somewhere', (path) => {
 })
 
 test.each(pages)('every ONESHOT_ variable that %s names is one', (path) => {
-  const invocation = { id: 'id', parameters: {} } as Parameters<typeof toTask>[1]
+  const invocation = { id: 'id', parameters: {}, attempts: [] } as unknown as Parameters<
+    typeof toTask
+  >[1]
   const known = new Set([
     ...Object.keys(Settings.shape),
     ...Object.keys(toTask(functionSpec(), invocation).container.environment),
