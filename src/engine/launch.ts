@@ -12,7 +12,7 @@ import type { TaskStop } from './engine.ts'
 import type { Files } from './files.ts'
 import type { Images } from './image.ts'
 import type { Namespaces } from './namespace.ts'
-import { Lost, NotStarted, isImageMissing, toNotStarted, toRefusal } from './refusal.ts'
+import { Lost, NotStarted, confirmed, isImageMissing, toNotStarted, toRefusal } from './refusal.ts'
 import { Stopped, unlessStopped, withinMs } from './stop.ts'
 
 export interface LauncherDeps {
@@ -163,7 +163,7 @@ export function createLauncher(deps: LauncherDeps): Launcher {
       return handle.launched
     } catch (error) {
       discard(name, isPlaced ? { until: hooks.recorded } : {})
-      throw error
+      throw await confirmed(docker, error)
     }
   }
 

@@ -1,7 +1,8 @@
+import type Docker from 'dockerode'
 import type { ErrorCode } from '../core/error.ts'
 import { OneshotError } from '../core/error.ts'
 import type { Failure } from '../core/outcome.ts'
-import { findStatus, isStatus, toMessage } from './docker.ts'
+import { ANSWER_MS, ask, findStatus, isStatus, toEngineError, toMessage } from './docker.ts'
 
 /** Why a task's command never ran. */
 export class NotStarted extends Error {
@@ -66,4 +67,11 @@ export function toRefusal(error: unknown): unknown {
     `The engine refused to start the container: ${message}`,
     error,
   )
+}
+
+/** An engine on its way out refuses what it would have done: a new connection shows whether it is there to stand by its word. */
+export async function confirmed(docker: Docker, error: unknown): Promise<unknown> {
+  if (!(error instanceof NotStarted) || (findStatus(error.cause) ?? 0) < 500) return error
+  const ping = { method: 'GET', path: '/_ping', afresh: true, withinMs: ANSWER_MS } as const
+  return ask(docker, ping).then(() => error, toEngineError)
 }

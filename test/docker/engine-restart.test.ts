@@ -137,8 +137,8 @@ test.each(['down', 'kill'] as const)(
         60_000,
       )
       expect({ name, state, attempts }).toMatchObject({ state: 'failed' })
-      const { exitCode, stdout } = JSON.parse(await get(`${id}/result`)) as Envelope
-      expect({ exitCode, stdout }).toEqual({ exitCode: 4, stdout: `begun\n${body}` })
+      const { exitCode, stdout, error } = JSON.parse(await get(`${id}/result`)) as Envelope
+      expect({ exitCode, stdout, error }).toEqual({ exitCode: 4, stdout: `begun\n${body}` })
       const reasons = attempts.map(({ reason }) => reason)
       // One that waited, or that ended by itself before the engine did, has been run once.
       expect(reasons.join()).toMatch(/^(?:lost,)*exited$/)
