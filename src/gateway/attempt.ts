@@ -182,13 +182,13 @@ export function createAttempts(deps: AttemptDeps): Attempts {
   }
 
   /** What the engine can't do is an end as well. */
-  async function attempt<T>(
-    act: () => Promise<T>,
+  async function attempt(
+    act: () => Promise<TaskResult>,
     stop: TaskStop,
     onFault = (error: unknown): void => {
       if (!(error instanceof OneshotError)) logger.error({ err: error }, 'an attempt failed')
     },
-  ): Promise<T | TaskResult> {
+  ): Promise<TaskResult> {
     try {
       return await act()
     } catch (error) {

@@ -50,6 +50,8 @@ const octets = { 'application/octet-stream': { schema: z.string() } }
 const failure = { ...json(Envelope), ...problem }
 const unknown = { 404: { description: 'There is none of this id', content: problem } }
 
+const invalidQuery = { 400: { description: 'The query is wrong', content: problem } }
+
 export const listInvocations = createRoute({
   method: 'get',
   path: '/invocations',
@@ -70,7 +72,7 @@ export const listInvocations = createRoute({
         z.object({ invocations: z.array(InvocationStatus), next: z.string().optional() }),
       ),
     },
-    400: { description: 'The query is wrong', content: problem },
+    ...invalidQuery,
   },
 })
 
@@ -86,12 +88,11 @@ export const getInvocation = createRoute({
   },
   responses: {
     200: { description: 'Its state by now', content: json(InvocationStatus) },
-    400: { description: 'The query is wrong', content: problem },
+    ...invalidQuery,
     ...unknown,
   },
 })
 
-const invalidQuery = { 400: { description: 'The query is wrong', content: problem } }
 const notAcceptable = {
   406: { description: 'The answer has none of the forms that Accept names', content: problem },
 }
@@ -241,7 +242,7 @@ export const listDeliveries = createRoute({
       description: 'One page',
       content: json(z.object({ deliveries: z.array(Delivery), next: z.string().optional() })),
     },
-    400: { description: 'The query is wrong', content: problem },
+    ...invalidQuery,
   },
 })
 

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Webhook } from 'standardwebhooks'
@@ -8,7 +8,7 @@ import { parseAllowList } from '../../src/core/callback-target.ts'
 import { createSender } from '../../src/outgoing/send.ts'
 import { functionSpec } from '../function-spec.ts'
 import { receive, RECEIVER } from '../outgoing/receiver.ts'
-import { bytesOf, exited, rest, startWorking } from './working.ts'
+import { bytesOf, exited, pass, rest, startWorking, stopTime } from './working.ts'
 
 const url = 'http://receiver.test/hook'
 const secret = Buffer.alloc(24, 'secret')
@@ -17,18 +17,7 @@ type Sent = Parameters<Send>[0]
 type Answered = Awaited<ReturnType<Send>>
 type Answer = Partial<Answered> | Error | undefined
 
-beforeEach(() => {
-  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'], now: 1_000_000 })
-})
-afterEach(() => {
-  vi.useRealTimers()
-})
-
-async function pass(ms: number): Promise<void> {
-  await rest()
-  await vi.advanceTimersByTimeAsync(ms)
-  await rest()
-}
+stopTime()
 
 /** A gateway whose receiver answers with these, one after the other; undefined: when the test says so. */
 async function setUp(answers: Answer[], options: Parameters<typeof startWorking>[0] = {}) {

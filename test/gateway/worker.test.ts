@@ -1,23 +1,11 @@
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { OneshotError } from '../../src/core/error.ts'
 import { functionSpec } from '../function-spec.ts'
-import { body, exited, lost, rest, retried, startWorking } from './working.ts'
+import { body, exited, lost, pass, rest, retried, startWorking, stopTime } from './working.ts'
 
 const unreachable = () => new OneshotError('engine_unreachable', 'gone')
 
-beforeEach(() => {
-  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'], now: 1_000_000 })
-})
-afterEach(() => {
-  vi.useRealTimers()
-})
-
-/** Lets time pass once everything has come to rest. */
-async function pass(ms: number): Promise<void> {
-  await rest()
-  await vi.advanceTimersByTimeAsync(ms)
-  await rest()
-}
+stopTime()
 
 describe('an accepted call', () => {
   test('is run, with its input, and its end and output are on record', async () => {

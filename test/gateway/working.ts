@@ -1,4 +1,5 @@
 import { setImmediate } from 'node:timers/promises'
+import { afterEach, beforeEach, vi } from 'vitest'
 import type { Invocation, InvocationState } from '../../src/core/invocation.ts'
 import type { StreamedBody } from '../../src/core/callback.ts'
 import type { TaskEnd } from '../../src/core/outcome.ts'
@@ -46,6 +47,23 @@ export async function attemptsOf(output: AsyncIterable<AttemptOutput>) {
     attempts.push({ attempt, text: Buffer.concat(parts.map(({ bytes }) => bytes)).toString() })
   }
   return attempts
+}
+
+/** For each test of the file, until it lets time pass. */
+export function stopTime(): void {
+  beforeEach(() => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'], now: 1_000_000 })
+  })
+  afterEach(() => {
+    vi.useRealTimers()
+  })
+}
+
+/** Lets time pass once everything has come to rest. */
+export async function pass(ms: number): Promise<void> {
+  await rest()
+  await vi.advanceTimersByTimeAsync(ms)
+  await rest()
 }
 
 /** A gateway that runs what it accepts. */
