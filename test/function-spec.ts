@@ -12,6 +12,7 @@ export function functionSpec(
     parameters: {},
     response: 'envelope',
     body: 'auto',
+    input: 'stdin',
     warm: { min: 0, max: 0 },
     retries: DEFAULT_RETRIES,
     retriesAreAsked: false,

@@ -21,6 +21,8 @@ export type ErrorCode =
   | 'command_not_found'
   | 'container_refused'
   | 'mount_not_found'
+  | 'unschedulable'
+  | 'stdin_unsupported'
   | 'data_locked'
   | 'data_unusable'
   | 'key_reused'

@@ -16,6 +16,8 @@ export interface FunctionSpec {
   readonly response: 'envelope' | 'raw'
   /** Where a JSON body goes: `auto` makes it the parameters of a function that declares some; `stdin` never does. */
   readonly body: 'auto' | 'stdin'
+  /** How the command reads its input: on stdin, or from the file that `ONESHOT_INPUT_FILE` names. */
+  readonly input: 'stdin' | 'file'
   readonly limits: FunctionLimits
   readonly warm: Warm
   readonly retries: Retries

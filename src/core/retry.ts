@@ -27,7 +27,12 @@ export const DEFAULT_RETRIES: Retries = {
 }
 
 /** What the platform may well get right the next time. */
-const PASSING = new Set(['engine_unreachable', 'engine_failed', 'image_pull_failed'])
+const PASSING = new Set([
+  'engine_unreachable',
+  'engine_failed',
+  'image_pull_failed',
+  'unschedulable',
+])
 
 /**
  * How long to wait, in milliseconds, before a call is run again that has ended so after `attempts` attempts; undefined: it has

@@ -24,12 +24,21 @@ export interface TaskIo {
    * would not start the command in the first place: it stands in for the former. If this rejects, so does the run.
    */
   placed?(handle: TaskHandle): Promise<void>
+  /** How far the engine has come, where that is not at once. What was told before holds no longer. */
+  progress?(progress: TaskProgress): void
   /** The command has started. */
   started?(): void
   /** All of stdin has been handed over, if there is one: the command has it, or will, without this process. */
   inputDelivered?(): void
   /** What was placed is kept until this is settled: by then its end is on record. */
   readonly recorded?: Promise<unknown>
+}
+
+export interface TaskProgress {
+  /** The host name of where it is, once that is chosen. */
+  readonly node?: string
+  /** Why it has not started yet, in the engine's words. */
+  readonly waitingFor?: string
 }
 
 /** By which an engine finds a task again that it was given by a former process. Plain data. */
@@ -73,6 +82,8 @@ export function toTask(spec: FunctionSpec, invocation: Invocation): Task {
         ONESHOT_INVOCATION_ID: invocation.id,
         ONESHOT_FUNCTION: spec.name,
         ONESHOT_ATTEMPT: String(attempt),
+        // An engine that hands the input over in another way says where.
+        ...(spec.input === 'file' && { ONESHOT_INPUT_FILE: '/dev/stdin' }),
       },
     },
   }

@@ -16,7 +16,7 @@ import type { Held } from './gated.ts'
 import type { Images } from './image.ts'
 import type { ImageFacts } from './image-facts.ts'
 import { createImageFacts } from './image-facts.ts'
-import { readEngineInfo } from './info.ts'
+import { readEngineInfo, readEngineNode } from './info.ts'
 import { GATEWAY_LABEL, INVOCATION_LABEL, toContainerName } from './labels.ts'
 import type { Launched } from './launch.ts'
 import { Unplaced, createLauncher } from './launch.ts'
@@ -45,6 +45,7 @@ const LEAVING_MS = 2 * LINGER_MS
 export function createContainerEngine(deps: ContainerEngineDeps): Engine {
   const { docker, gatewayId, images, logger, clock, maxNamespaces } = deps
   let node = hostname()
+  const running = new Set<string>()
   const namespaces = createNamespaces({ ...deps, max: maxNamespaces })
   const launcher = createLauncher({ ...deps, namespaces })
   const exits = createExits({ docker, logger })
@@ -112,6 +113,15 @@ export function createContainerEngine(deps: ContainerEngineDeps): Engine {
       return unstarted(error, 'cold')
     })
     return 'kind' in started ? started : follow(started, 'cold')
+  }
+
+  async function known<T>({ invocationId }: Task, act: () => Promise<T>): Promise<T> {
+    running.add(invocationId)
+    try {
+      return await act()
+    } finally {
+      running.delete(invocationId)
+    }
   }
 
   function isGated({ spec }: Task): boolean {
@@ -192,8 +202,8 @@ export function createContainerEngine(deps: ContainerEngineDeps): Engine {
 
   return {
     kind: 'container',
-    run,
-    resume,
+    run: (task, io, stop) => known(task, () => run(task, io, stop)),
+    resume: (task, ...rest) => known(task, () => resume(task, ...rest)),
     abandon,
     sweep,
     close,
@@ -205,6 +215,7 @@ export function createContainerEngine(deps: ContainerEngineDeps): Engine {
       node = info.name
       return info
     },
+    nodes: async () => [{ ...(await readEngineNode(docker)), invocations: [...running] }],
     findImageDigest: (image) => images.findDigest(image),
   }
 }

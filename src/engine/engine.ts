@@ -39,8 +39,11 @@ export interface Engine {
   /** Removes what carries this gateway's labels and belongs to no live invocation: how many. Rejects if the engine is unreachable. */
   sweep(isLive: (invocationId: string) => boolean): Promise<number>
 
-  /** Rejects with `engine_unreachable`. */
+  /** Rejects with `engine_unreachable`, and with `engine_failed` if it is there but can't run anything. */
   ping(): Promise<EngineInfo>
+
+  /** The hosts that tasks may run on. Rejects with `engine_unreachable`. */
+  nodes(): Promise<readonly EngineNode[]>
 
   /**
    * Keeps `count` containers of this function ready, each for one call to come, until it is told another number: 0 lets
@@ -62,7 +65,7 @@ export interface Engine {
 }
 
 /** Of a task that runs already: it has had its input. */
-export type ResumeIo = Pick<TaskIo, 'stdout' | 'stderr' | 'recorded'>
+export type ResumeIo = Pick<TaskIo, 'stdout' | 'stderr' | 'recorded' | 'started' | 'progress'>
 
 export interface TaskStop extends AbortSignal {
   readonly reason: StopReason
@@ -84,4 +87,28 @@ export interface EngineInfo {
   readonly dataRoot?: string
   /** What the operator should know of this engine, such as limits that it ignores. */
   readonly warnings: readonly string[]
+}
+
+/** A host that tasks may run on. */
+export interface EngineNode {
+  readonly id: string
+  /** Its host name. */
+  readonly name: string
+  /** `standalone`: an engine by itself. */
+  readonly role: 'manager' | 'worker' | 'standalone'
+  readonly isLeader: boolean
+  /** Whether it takes tasks: `pause` keeps those that it has, `drain` ends them. */
+  readonly availability: 'active' | 'pause' | 'drain'
+  readonly state: 'ready' | 'down' | 'disconnected' | 'unknown'
+  readonly address?: string
+  readonly engineVersion: string
+  readonly os: string
+  readonly architecture: string
+  readonly cpus: number
+  readonly memoryBytes: number
+  readonly labels: Readonly<Record<string, string>>
+  /** Such as GPUs: how many of each kind. */
+  readonly genericResources: Readonly<Record<string, number>>
+  /** Those of this gateway that run there, or are about to. */
+  readonly invocations: readonly string[]
 }

@@ -1,5 +1,7 @@
-import type { Sink } from '../core/task.ts'
+import type { Invocation } from '../core/invocation.ts'
+import type { Sink, TaskIo } from '../core/task.ts'
 import type { Recorder } from '../store/store.ts'
+import type { LiveCalls } from './live.ts'
 
 export interface AttemptIo {
   readonly stdin: AsyncIterable<Uint8Array> | undefined
@@ -26,6 +28,22 @@ export async function* telling(
   } catch (error) {
     onFailure(error)
     throw error
+  }
+}
+
+/** What the engine says of an attempt while it has it, put where it is looked up. */
+export function reporting(
+  { id, attempts }: Invocation,
+  live: LiveCalls,
+  clock: () => number,
+  answer?: AttemptIo['answer'],
+): Required<Pick<TaskIo, 'progress' | 'started'>> {
+  return {
+    progress: (progress) => live.progressed(id, attempts.length, progress),
+    started() {
+      live.started(id, attempts.length, clock())
+      answer?.started?.()
+    },
   }
 }
 

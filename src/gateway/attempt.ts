@@ -13,7 +13,7 @@ import { toStartedTask, toTask } from '../core/task.ts'
 import type { Engine, ResumeIo, TaskStop } from '../engine/engine.ts'
 import type { Recorder, Store } from '../store/store.ts'
 import type { AttemptIo } from './attempt-io.ts'
-import { tee, telling } from './attempt-io.ts'
+import { reporting, tee, telling } from './attempt-io.ts'
 import type { LiveCalls } from './live.ts'
 
 export interface AttemptDeps {
@@ -119,7 +119,7 @@ export function createAttempts(deps: AttemptDeps): Attempts {
         current = placed(current, handle)
         await Promise.all([added, store.invocations.update(current)])
       },
-      ...(io.answer?.started && { started: () => io.answer?.started?.() }),
+      ...reporting(taken, live, clock, io.answer),
       ...(io.stdin && {
         inputDelivered() {
           if (isOver) return
@@ -153,7 +153,8 @@ export function createAttempts(deps: AttemptDeps): Attempts {
   ): Promise<Invocation> {
     const { recorder, stop } = held
     const { promise: recorded, resolve } = Promise.withResolvers<void>()
-    const io = { stdout: tee('stdout', recorder), stderr: tee('stderr', recorder), recorded }
+    const output = { stdout: tee('stdout', recorder), stderr: tee('stderr', recorder) }
+    const io = { ...output, ...reporting(taken, live, clock), recorded }
     const result = await takeUp(toStartedTask(spec, taken), handle, io, stop)
     return end(taken, spec, result, held).finally(resolve)
   }

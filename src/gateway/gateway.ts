@@ -19,6 +19,8 @@ import type { Invoker, Observer } from './invoke.ts'
 import { createInvoker } from './invoke.ts'
 import type { LiveCalls } from './live.ts'
 import { createLiveCalls } from './live.ts'
+import type { Node } from './nodes.ts'
+import { listNodes } from './nodes.ts'
 import { recover } from './recover.ts'
 import { createWorker } from './worker.ts'
 
@@ -55,6 +57,8 @@ export interface Gateway {
   readonly findSpec: (functionName: string) => FunctionSpec | undefined
   /** Accepts the same call once more: its id. Throws `input_not_kept`, and what `accept` does. */
   replay(invocation: Invocation, callId: string): Promise<string>
+  /** The hosts of the engine, and what runs there. Rejects with `engine_unreachable`. */
+  listNodes(): Promise<readonly Node[]>
   /** Takes up what a former process had in its hands. Until then nothing may be swept. */
   start(): Promise<void>
   /** Definitions have changed. */
@@ -135,6 +139,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
     engine: engine.kind,
     findSpec: findReady,
     replay,
+    listNodes: () => listNodes({ engine, store, invocations }),
     async start() {
       await recover({ ...deps, attempts, live, findSpec })
       await worker.start()

@@ -10,7 +10,7 @@ import type {
   Store,
   StoredOutput,
 } from '../store/store.ts'
-import type { LiveCall, LiveCalls } from './live.ts'
+import type { LiveCall, LiveCalls, Progress } from './live.ts'
 import type { Worker } from './worker.ts'
 
 export interface InvocationsDeps {
@@ -36,6 +36,8 @@ export interface Invocations {
   /** Waits for its end, until the signal. */
   wait(id: string, signal: AbortSignal): Promise<Invocation>
   list(filter: InvocationFilter, page: Page): Promise<readonly ListedInvocation[]>
+  /** How far one has come that runs in the hands of this process. */
+  findProgress(invocation: Pick<Invocation, 'id' | 'state' | 'attempts'>): Progress | undefined
   /**
    * What its latest attempt has printed; with `follow`, what that will print, and those after it, up to the call's end. The frames of one
    * are to be read before the next is asked for.
@@ -147,6 +149,8 @@ export function createInvocations({ store, spool, live, worker }: InvocationsDep
     get,
     wait,
     list: (filter, page) => store.invocations.list(filter, page),
+    findProgress: ({ id, state, attempts }) =>
+      state === 'running' ? live.findProgress(id, attempts.length) : undefined,
     output,
     findOutput: ({ id }) => findOutput(id),
     cancel,

@@ -16,6 +16,8 @@ import { mountHealth } from './health.ts'
 import type { InvocationsRouteDeps } from './invocations.ts'
 import { mountInvocations } from './invocations.ts'
 import { mountMetrics } from './metrics.ts'
+import type { NodesRouteDeps } from './nodes.ts'
+import { mountNodes } from './nodes.ts'
 import { CallId, mountOpenApi } from './openapi.ts'
 import { checkTarget } from './target.ts'
 
@@ -35,6 +37,7 @@ export interface AppDeps
     FunctionsRouteDeps,
     InvocationsRouteDeps,
     DeliveriesRouteDeps,
+    NodesRouteDeps,
     HealthRouteDeps {
   readonly newId: () => string
   readonly version: string
@@ -72,6 +75,7 @@ export function createApp(deps: AppDeps): OpenAPIHono<Env> {
   mountFunctions(app, deps)
   mountInvocations(app, deps)
   mountDeliveries(app, deps)
+  mountNodes(app, deps)
   mountHealth(app, deps)
   mountMetrics(app, deps)
   mountOpenApi(app, deps.version)

@@ -22,6 +22,7 @@ export const STATUS = {
   parameters_invalid: 422,
   key_reused: 422,
   callback_refused: 422,
+  stdin_unsupported: 422,
   queue_full: 429,
   internal: 500,
   data_locked: 500,
@@ -35,6 +36,7 @@ export const STATUS = {
   function_broken: 503,
   shutting_down: 503,
   engine_unreachable: 503,
+  unschedulable: 503,
   expired: 503,
   storage_full: 507,
 } as const satisfies Record<ErrorCode, number>

@@ -6,6 +6,7 @@ import type { Attempt, Invocation } from '../core/invocation.ts'
 import { isSettled } from '../core/invocation.ts'
 import type { Outcome } from '../core/outcome.ts'
 import type { Invocations } from '../gateway/invocations.ts'
+import type { Progress } from '../gateway/live.ts'
 import type { Env } from './app.ts'
 import { CALL_ID } from './answer.ts'
 import { during } from './during.ts'
@@ -39,6 +40,9 @@ export const PAGE = '100'
 /** What is known of calls by their ids: `/invocations` and what stands below it. */
 export function mountInvocations(app: OpenAPIHono<Env>, deps: InvocationsRouteDeps) {
   const { invocations, findSpec, engine } = deps
+
+  const toStatus = (invocation: ListedInvocation) =>
+    toInvocationStatus(invocation, invocations.findProgress(invocation))
 
   app.openapi(listInvocations, async (c) => {
     const { function: functionName, state, label, cursor, limit = PAGE } = c.req.valid('query')
@@ -129,8 +133,14 @@ export function toTime(ms: number): string {
   return new Date(ms).toISOString()
 }
 
-function toStatus(invocation: Omit<Invocation, 'parameters'>): InvocationStatus {
-  const { state, outcome, createdAt, startedAt, finishedAt, node, start } = invocation
+type ListedInvocation = Omit<Invocation, 'parameters'>
+
+function toInvocationStatus(
+  invocation: ListedInvocation,
+  progress: Progress | undefined,
+): InvocationStatus {
+  const { state, outcome, createdAt, finishedAt, start } = invocation
+  const { startedAt = progress?.startedAt, node = progress?.node } = invocation
   return {
     id: invocation.id,
     function: invocation.functionName,
@@ -139,6 +149,7 @@ function toStatus(invocation: Omit<Invocation, 'parameters'>): InvocationStatus 
     callId: invocation.callId,
     labels: [...invocation.labels],
     ...toEnd({ outcome, node, start }),
+    ...(progress?.waitingFor !== undefined && { waitingFor: progress.waitingFor }),
     createdAt: toTime(createdAt),
     ...(state === 'queued' && { dueAt: toTime(invocation.dueAt) }),
     ...(startedAt !== undefined && { startedAt: toTime(startedAt) }),

@@ -24,6 +24,11 @@ export const InvocationStatus = z
     callId: z.string(),
     labels: z.array(z.string()),
     ...end,
+    node: z.string().optional().meta({ description: 'The host that ran it, or has it' }),
+    waitingFor: z
+      .string()
+      .optional()
+      .meta({ description: "Running: why its command has not started yet, in the engine's words" }),
     createdAt: Time,
     dueAt: Time.optional().meta({ description: 'Queued: it is not run before' }),
     startedAt: Time.optional(),
@@ -117,9 +122,14 @@ export const getResult = createRoute({
     ...unknown,
     ...notAcceptable,
     409: { description: 'It has not ended: Retry-After says when to ask again', content: problem },
+    413: { description: 'Its input was more than the engine can hand over', content: failure },
+    422: {
+      description: "The engine could not hand its input to the command's stdin",
+      content: failure,
+    },
     500: { description: 'The command failed; only as text/plain or application/octet-stream' },
     502: { description: 'The command could not be started', content: failure },
-    503: { description: 'The call was cancelled or lost', content: failure },
+    503: { description: 'The call was cancelled or lost, or found no room', content: failure },
     504: { description: 'The command was stopped at its timeout', content: failure },
   },
 })

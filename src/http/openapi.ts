@@ -168,15 +168,19 @@ export const invokeFunction = createRoute({
     409: refusal('The first request with this Idempotency-Key still runs: Location names it'),
     406: refusal('The answer has none of the forms that Accept names'),
     408: refusal("The parameters had not come when the function's timeout ran out"),
-    413: refusal('The body is longer than the function allows'),
+    413: envelopeOrProblem('The body is longer than the function allows, or the engine'),
     417: refusal('Expect names something other than 100-continue'),
-    422: refusal('Parameters are unknown, missing or wrong'),
+    422: envelopeOrProblem(
+      'Parameters are unknown, missing or wrong, or there is no stdin for the input',
+    ),
     429: refusal('The queue is full: Retry-After says when to try again'),
     500: {
       description: 'The command failed; asked for as text/plain or application/octet-stream only',
     },
     502: envelopeOrProblem('The command could not be started'),
-    503: envelopeOrProblem('The engine does not answer or failed, or the definition is broken'),
+    503: envelopeOrProblem(
+      'The engine does not answer, failed or has no room, or the definition is broken',
+    ),
     504: envelopeOrProblem('The command was stopped at its timeout'),
     507: refusal('The disk of the data folder is full'),
   },

@@ -22,6 +22,7 @@ test.each<[string, Outcome]>([
   ['whose engine went away', notStarted('engine_unreachable')],
   ['whose engine failed', notStarted('engine_failed')],
   ['whose image could not be pulled', notStarted('image_pull_failed')],
+  ['that found no room', notStarted('unschedulable')],
 ])('a call %s is run again', (_, outcome) => {
   expect(delayAfter(outcome)).toBe(1000)
 })
@@ -35,6 +36,8 @@ test.each<[string, Outcome]>([
   ['whose image is not there', notStarted('image_not_found')],
   ['whose command is not there', notStarted('command_not_found')],
   ['that came too late', notStarted('expired')],
+  ['whose input is too large for the engine', notStarted('input_too_large')],
+  ['whose engine has no stdin for it', notStarted('stdin_unsupported')],
 ])('a call %s is not run again', (_, outcome) => {
   expect(delayAfter(outcome)).toBeUndefined()
 })

@@ -33,6 +33,8 @@ shm_size: 1m
 ulimits: { nofile: { soft: 100, hard: 200 } }
 volumes: [{ type: tmpfs, target: /scratch, tmpfs: { size: 1m } }]
 `,
+  file: `${script}input: file\n`,
+  'file-user': `${script}input: file\nuser: '1234'\n`,
   hostile: `image: busybox:stable
 network_mode: none
 parameters: { value: { type: string, required: true } }
@@ -250,6 +252,13 @@ cd /sys/fs/cgroup; cat memory/memory.limit_in_bytes memory.max 2>/dev/null`),
     expect(envelope.stdout).toMatch(/^uid=1234 .*\b99\b.*\n\/tmp\n/)
     expect(envelope.stdout).toMatch(/NoNewPrivs:\t1\n[^]*\n67108864\n$/)
     expect(envelope.stderr).toMatch(/Read-only file system/)
+  })
+
+  test.each(['file', 'file-user'] as const)('an input read from its file, %s', async (name) => {
+    const whole = await alike(name, run('cat "$ONESHOT_INPUT_FILE"', bytes))
+    expect(whole).toMatchObject({ exitCode: 0, stdout: bytes.toString('base64') })
+    const empty = await alike(name, run('wc -c <"$ONESHOT_INPUT_FILE"'))
+    expect(empty).toMatchObject({ exitCode: 0, stdout: '0\n' })
   })
 
   test('a network', async () => {

@@ -1,6 +1,6 @@
 import type { TaskEnd, TaskResult } from '../../src/core/outcome.ts'
 import type { Task, TaskHandle, TaskIo } from '../../src/core/task.ts'
-import type { Engine, ResumeIo, TaskStop } from '../../src/engine/engine.ts'
+import type { Engine, EngineNode, ResumeIo, TaskStop } from '../../src/engine/engine.ts'
 
 export interface StartedTask {
   readonly task: Task
@@ -27,10 +27,13 @@ export function createFakeEngine(clock: () => number): {
   nextResumed(): Promise<ResumedTask>
   /** Those that were let go of, in order. */
   readonly abandoned: readonly TaskHandle[]
+  /** The hosts that it tells of. */
+  readonly nodes: EngineNode[]
 } {
   const started = createQueue<StartedTask>()
   const resumed = createQueue<ResumedTask>()
   const abandoned: TaskHandle[] = []
+  const nodes: EngineNode[] = []
   const toResult = (end: TaskEnd, startedAt: number): TaskResult => ({
     ...end,
     node: 'fake',
@@ -63,13 +66,14 @@ export function createFakeEngine(clock: () => number): {
     },
     sweep: () => Promise.resolve(0),
     ping: () => Promise.resolve({ name: 'fake', version: '0', os: 'none', warnings: [] }),
+    nodes: () => Promise.resolve(nodes),
     findImageDigest: () => Promise.resolve(undefined),
     arm: () => {},
     armed: () => [],
     findColdReason: () => undefined,
     close: () => Promise.resolve(),
   }
-  return { engine, next: started.take, nextResumed: resumed.take, abandoned }
+  return { engine, next: started.take, nextResumed: resumed.take, abandoned, nodes }
 }
 
 function createQueue<T>() {

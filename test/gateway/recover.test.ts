@@ -56,6 +56,15 @@ describe('what ran', () => {
     return id
   }
 
+  test('is told of by where it is, as the engine says', async () => {
+    const { left: id, nextResumed, invocations, ended } = await crash(start)
+    const { io, end } = await nextResumed()
+    io.progress?.({ node: 'worker-1' })
+    expect(invocations.findProgress(await invocations.get(id))).toEqual({ node: 'worker-1' })
+    end(exited())
+    expect(invocations.findProgress(await ended(id))).toBeUndefined()
+  })
+
   test('is taken up where it is, live and in its slot, and ends as it ends', async () => {
     const gateway = await crash(start, { second: { concurrency: 1 } })
     const { left, nextResumed, ended, live, admission, abandoned, invocations } = gateway

@@ -210,6 +210,27 @@ describe('a failed attempt', () => {
     })
   })
 
+  test('is told of no more by how far it had come once it waits, or is run again', async () => {
+    const { accept, next, attempted, invocations } = await startWorking({ specs: [retried()] })
+    const id = await accept()
+    const progress = async () => invocations.findProgress(await invocations.get(id))
+    const first = await next()
+    first.io.progress?.({ node: 'one' })
+    expect(await progress()).toEqual({ node: 'one' })
+    // Its end is on record in the moment before it leaves this process's hands.
+    const settled = { ...(await invocations.get(id)), state: 'succeeded' } as const
+    expect(invocations.findProgress(settled)).toBeUndefined()
+    first.end(lost)
+    await attempted(id)
+    expect(await progress()).toBeUndefined()
+    await pass(1000)
+    const second = await next()
+    first.io.progress?.({ node: 'one' })
+    first.io.started?.()
+    expect(await progress()).toEqual({})
+    second.end(exited())
+  })
+
   test("of the command's own is the end, unless onExit names its code", async () => {
     const specs = [
       retried({}, { name: 'plain' }),

@@ -63,6 +63,24 @@ describe('an envelope', () => {
       { kind: 'not_started', failure: { code: 'image_not_found', detail: 'x' } },
       'not_started',
     ],
+    [
+      'found no room',
+      503,
+      { kind: 'not_started', failure: { code: 'unschedulable', detail: 'x' } },
+      'not_started',
+    ],
+    [
+      'had too much input for the engine',
+      413,
+      { kind: 'not_started', failure: { code: 'input_too_large', detail: 'x' } },
+      'not_started',
+    ],
+    [
+      'had an input for which the engine has no stdin',
+      422,
+      { kind: 'not_started', failure: { code: 'stdin_unsupported', detail: 'x' } },
+      'not_started',
+    ],
   ] as const)('of a call that %s is answered %i', async (_, expected, end, reason) => {
     const { url, next } = await serve()
     const answer = post(`${url}/function/test`)
@@ -104,6 +122,9 @@ describe('a raw answer', () => {
 
   test.each([
     [502, { kind: 'not_started', failure: { code: 'image_not_found', detail: 'no image' } }],
+    [503, { kind: 'not_started', failure: { code: 'unschedulable', detail: 'no room' } }],
+    [413, { kind: 'not_started', failure: { code: 'input_too_large', detail: 'too much' } }],
+    [422, { kind: 'not_started', failure: { code: 'stdin_unsupported', detail: 'no stdin' } }],
     [503, { kind: 'lost', failure: { code: 'engine_failed', detail: 'no engine' } }],
   ] as const)('is a problem with %i if the engine failed', async (expected, taskEnd) => {
     const { url, next } = await serve()

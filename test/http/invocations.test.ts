@@ -77,6 +77,49 @@ describe('GET /invocations/ID', () => {
     })
   })
 
+  test('tells where a running call is, and why it has not started, until it has ended', async () => {
+    const served = await serve()
+    const { id, io, end } = await start(served)
+    const path = `${served.url}/invocations/${id}`
+    expect(await getJson(path)).not.toHaveProperty('node')
+    const waitingFor = 'no suitable node (insufficient resources on 3 nodes)'
+    io.progress?.({ waitingFor })
+    expect(await getJson(path)).toMatchObject({ state: 'running', waitingFor })
+    io.progress?.({ node: 'worker-1' })
+    const placed = await getJson(path)
+    expect(placed).toMatchObject({ state: 'running', node: 'worker-1' })
+    expect(placed).not.toHaveProperty('waitingFor')
+    expect(placed).not.toHaveProperty('startedAt')
+    io.started?.()
+    io.progress?.({ node: 'worker-2', waitingFor: 'its image' })
+    const told = {
+      node: 'worker-2',
+      waitingFor: 'its image',
+      startedAt: expect.any(String) as string,
+    }
+    expect(await getJson(path)).toMatchObject(told)
+    expect(await getJson(`${served.url}/invocations`)).toMatchObject({ invocations: [told] })
+    end(exited(0))
+    const ended = await getJson(`${path}?wait=30`)
+    expect(ended).toMatchObject({ state: 'succeeded', node: 'fake' })
+    io.progress?.({ waitingFor: 'nothing' })
+    expect(await getJson(path)).toEqual(ended)
+    expect(ended).not.toHaveProperty('waitingFor')
+  })
+
+  test('tells where a call is that waits on the connection', async () => {
+    const { url, next } = await serve()
+    const answer = post(`${url}/function/test`)
+    const { task, io, end } = await next()
+    io.progress?.({ node: 'worker-1' })
+    expect(await getJson(`${url}/invocations/${task.invocationId}`)).toMatchObject({
+      state: 'running',
+      node: 'worker-1',
+    })
+    end(exited(0))
+    expect((await answer).status).toBe(200)
+  })
+
   test('waits for the end, and tells of it at once', async () => {
     const served = await serve()
     const { waiting } = watchWaiting(served.live)
@@ -200,18 +243,23 @@ describe('a result', () => {
   })
 
   test.each([
-    ['application/json', 'application/json'],
-    ['text/plain', 'application/problem+json'],
-  ])('as %s of a call that was not started tells why', async (accepted, type) => {
-    const served = await serve()
-    const { id, end } = await start(served)
-    end({ kind: 'not_started', failure: { code: 'image_not_found', detail: 'no image' } })
-    const result = await fetch(`${served.url}/invocations/${id}/result?wait=30`, {
-      headers: { Accept: accepted },
-    })
-    expect([result.status, result.headers.get('content-type')]).toEqual([502, type])
-    expect(await result.text()).toContain('image_not_found')
-  })
+    ['application/json', 'application/json', 'image_not_found', 502],
+    ['text/plain', 'application/problem+json', 'image_not_found', 502],
+    ['application/json', 'application/json', 'stdin_unsupported', 422],
+    ['text/plain', 'application/problem+json', 'input_too_large', 413],
+  ] as const)(
+    'as %s of a call that was not started tells why',
+    async (form, type, code, status) => {
+      const served = await serve()
+      const { id, end } = await start(served)
+      end({ kind: 'not_started', failure: { code, detail: 'no' } })
+      const result = await fetch(`${served.url}/invocations/${id}/result?wait=30`, {
+        headers: { Accept: form },
+      })
+      expect([result.status, result.headers.get('content-type')]).toEqual([status, type])
+      expect(await result.text()).toContain(code)
+    },
+  )
 
   test('of a call that has not ended is 409, and says when to ask again', async () => {
     const served = await serve()

@@ -138,6 +138,7 @@ const ownKeys = {
   parameters: recordOf(ParameterSchema).exactOptional(),
   response: choice('envelope', 'raw').exactOptional(),
   body: choice('auto', 'stdin').exactOptional(),
+  input: choice('stdin', 'file').exactOptional(),
   limits: ownLimits.exactOptional(),
   warm: warm.exactOptional(),
   retries: retries.exactOptional(),

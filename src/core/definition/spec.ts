@@ -46,6 +46,7 @@ export function toFunctionSpec(
     parameters,
     response: definition.response ?? 'envelope',
     body: definition.body ?? 'auto',
+    input: definition.input ?? 'stdin',
     limits: {
       inputBytes: definition.limits?.input ?? defaults.inputBytes,
       outputBytes: definition.limits?.output ?? defaults.outputBytes,
