@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { distance } from 'fastest-levenshtein'
@@ -60,9 +61,34 @@ export const Settings = z.object({
     .prefault('.oneshot')
     .describe("Folder of the gateway's state; one gateway each"),
   ONESHOT_BACKEND: z
-    .enum(['container'], 'must be container')
+    .enum(['container', 'swarm'], 'must be container or swarm')
     .default('container')
-    .describe('What runs a call'),
+    .describe(
+      'What runs a call: a container of the engine, or a task of the swarm that it manages',
+    ),
+  ONESHOT_PENDING_TIMEOUT: duration
+    .prefault('10m')
+    .describe('How long a swarm task may wait for a node with room for it'),
+  ONESHOT_PREPARING_TIMEOUT: duration
+    .prefault('10m')
+    .describe('How long a node may take over the image and the mounts of a swarm task'),
+  ONESHOT_LEASE: duration
+    .prefault('60s')
+    .describe("How long a swarm node that has gone may take to tell its tasks' ends"),
+  ONESHOT_SPOOL_VOLUME: z
+    .string()
+    .regex(/^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/, 'must be the name of a volume')
+    .optional()
+    .describe(
+      'Volume that all swarm nodes share, for inputs above 1000 KiB; without one those are answered 413',
+    ),
+  ONESHOT_SPOOL_PATH: path.optional().describe('Where the gateway itself has that volume'),
+  ONESHOT_CLOSED_SUBNET: z
+    .union([z.cidrv4(), z.cidrv6()], 'must be a CIDR such as 10.99.0.0/16')
+    .optional()
+    .describe(
+      'Addresses of the swarm network that stands in for network_mode none; unless given, the swarm chooses 254',
+    ),
   ONESHOT_LOG_LEVEL: z
     .enum(levels, `must be one of ${levels.join(', ')}`)
     .default('info')
@@ -159,8 +185,32 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
       )
     }
   }
+  if (parsed.success) complaints.push(...checkSwarm(parsed.data, env))
   if (!parsed.success || complaints.length > 0) throw new ConfigError(complaints.join('; '))
   return toConfig(parsed.data, env)
+}
+
+function checkSwarm(
+  { ONESHOT_BACKEND: backend, ...settings }: z.infer<typeof Settings>,
+  env: Readonly<Record<string, string | undefined>>,
+): string[] {
+  const { ONESHOT_SPOOL_VOLUME: volume, ONESHOT_SPOOL_PATH: folder } = settings
+  return [
+    ...((volume === undefined) !== (folder === undefined)
+      ? ['ONESHOT_SPOOL_VOLUME and ONESHOT_SPOOL_PATH must be set together']
+      : []),
+    ...(backend === 'container' && toHosts(env).length > 1
+      ? ['DOCKER_HOST may be a list only with ONESHOT_BACKEND=swarm']
+      : []),
+  ]
+}
+
+/** Docker's own variable, which may list several managers here. None: the standard socket. */
+function toHosts({ DOCKER_HOST: hosts = '' }: Readonly<Record<string, string | undefined>>) {
+  const only = hosts.trim()
+  // The path of a socket may have spaces and commas.
+  if (only.startsWith('unix://') && only.lastIndexOf('://') === 'unix'.length) return [only]
+  return hosts.split(/[\s,]+/).filter((host) => host !== '')
 }
 
 function toConfig(
@@ -173,6 +223,22 @@ function toConfig(
     functionsFolder: settings.ONESHOT_FUNCTIONS,
     dataFolder: settings.ONESHOT_DATA,
     backend: settings.ONESHOT_BACKEND,
+    engineHosts: toHosts(env),
+    /** Docker's own, as well: its certificates, if it is spoken to over TLS. */
+    engineCertificates: env['DOCKER_CERT_PATH'] || findCertificates(env),
+    isEngineSecure: Boolean(env['DOCKER_TLS_VERIFY']),
+    swarm: {
+      limits: {
+        pendingMs: settings.ONESHOT_PENDING_TIMEOUT,
+        preparingMs: settings.ONESHOT_PREPARING_TIMEOUT,
+        leaseMs: settings.ONESHOT_LEASE,
+      },
+      spool:
+        settings.ONESHOT_SPOOL_VOLUME !== undefined && settings.ONESHOT_SPOOL_PATH !== undefined
+          ? { name: settings.ONESHOT_SPOOL_VOLUME, folder: settings.ONESHOT_SPOOL_PATH }
+          : undefined,
+      closedSubnet: settings.ONESHOT_CLOSED_SUBNET,
+    },
     logLevel: settings.ONESHOT_LOG_LEVEL,
     concurrency: settings.ONESHOT_CONCURRENCY,
     queueLength: settings.ONESHOT_QUEUE,
@@ -187,6 +253,7 @@ function toConfig(
         logBytes: settings.ONESHOT_MAX_LOGS,
       },
       allowed: new Set(settings.ONESHOT_ALLOW),
+      backend: settings.ONESHOT_BACKEND,
       home: homedir(),
       environment: env,
     },
@@ -208,6 +275,14 @@ function toConfig(
     /** Of the programs that Docker keeps credentials with. */
     helperEnvironment: env,
   }
+}
+
+/** Docker's own folder has them, or none: the engine's certificate may be of an authority that the system knows. */
+function findCertificates({
+  DOCKER_TLS_VERIFY: verify,
+}: Readonly<Record<string, string | undefined>>) {
+  const folder = join(homedir(), '.docker')
+  return verify && existsSync(join(folder, 'ca.pem')) ? folder : undefined
 }
 
 function setting(expected: string, parse: (text: string) => number | undefined) {

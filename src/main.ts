@@ -1,4 +1,5 @@
 import { hostname } from 'node:os'
+import type Docker from 'dockerode'
 import type { Logger } from 'pino'
 import { v7 as newId } from 'uuid'
 import packageJson from '../package.json' with { type: 'json' }
@@ -8,10 +9,12 @@ import { parseAllowList } from './core/callback-target.ts'
 import { OneshotError } from './core/error.ts'
 import { createContainerEngine } from './engine/container.ts'
 import { createCredentials } from './engine/credentials.ts'
-import { connectDocker, findEndpoints, findSocketPath } from './engine/docker.ts'
+import { connectEndpoint, findAddresses, findSocketPath } from './engine/endpoint.ts'
 import { createFiles } from './engine/files.ts'
 import { createImages } from './engine/image.ts'
 import { withinMs } from './engine/stop.ts'
+import { createSwarmEngine } from './engine/swarm.ts'
+import { createManagers } from './engine/swarm/managers.ts'
 import { createAdmission } from './gateway/admission.ts'
 import type { CatalogEvent } from './gateway/catalog.ts'
 import { createCatalog } from './gateway/catalog.ts'
@@ -56,30 +59,48 @@ async function main(config: Config): Promise<void> {
     (it) => it.close(),
   )
   const spool = createSpool({ folder: config.dataFolder, clock })
-  const docker = connectDocker()
+  const engines = (config.engineHosts.length > 0 ? config.engineHosts : [undefined]).map((host) => {
+    const onTrouble = (message: string) => logger.warn({ host, message }, 'ssh has ended')
+    const { engineCertificates: certificates, isEngineSecure: isSecure } = config
+    const options = { host, certificates, isSecure, onTrouble }
+    return stack.adopt(connectEndpoint(options), (it) => it.close()).docker
+  })
+  const [docker] = engines as [Docker]
   const credentials = createCredentials({
     configFile: config.dockerConfigFile,
     env: config.helperEnvironment,
   })
-  const images = stack.adopt(createImages({ docker, credentials, clock }), (it) => it.close())
-  const files = createFiles({ docker, ...config })
-  const engine = createContainerEngine({
-    docker,
-    gatewayId: store.gatewayId,
-    images,
-    files,
-    newId,
-    logger,
-    clock,
-    maxNamespaces: config.maxNamespaces,
-  })
+  const common = { gatewayId: store.gatewayId, newId, logger, clock }
+  const buildContainerEngine = () => {
+    const images = stack.adopt(createImages({ docker, credentials, clock }), (it) => it.close())
+    const files = createFiles({ docker, ...config })
+    return createContainerEngine({
+      ...common,
+      docker,
+      images,
+      files,
+      maxNamespaces: config.maxNamespaces,
+    })
+  }
+  const engine =
+    config.backend === 'swarm'
+      ? createSwarmEngine({
+          ...common,
+          ...config.swarm,
+          managers: createManagers(engines),
+          credentials,
+        })
+      : buildContainerEngine()
 
   let onDefinitions = (): void => {}
   const catalog = createCatalog({
     folder: config.functionsFolder,
     settings: {
       ...config.definitions,
-      dockerSocketPaths: ['/var/run/docker.sock', ...(await findSocketPath(docker))],
+      dockerSocketPaths: [
+        '/var/run/docker.sock',
+        ...(await Promise.all(engines.map(findSocketPath))).flat(),
+      ],
       engineFolders: [],
     },
     onChange(event) {
@@ -98,7 +119,8 @@ async function main(config: Config): Promise<void> {
     clock,
   })
   const metrics = createMetrics({ engine, admission })
-  const engineRules = parseAllowList((await findEndpoints(docker)).join(' ')).rules
+  const addresses = (await Promise.all(engines.map(findAddresses))).flat()
+  const engineRules = parseAllowList(addresses.join(' ')).rules
   const callbackRules = { ...config.callbacks, denied: [...DOCKER_PORTS, ...engineRules] }
   const sender = stack.adopt(createSender(callbackRules), (it) => it.close())
   const gateway = createGateway({
@@ -246,7 +268,11 @@ function isFromSystem(error: unknown): error is Error {
 }
 
 try {
-  await main(readConfig(process.env))
+  // A copy: definitions may name any of it, as may the programs that keep credentials.
+  const config = readConfig({ ...process.env })
+  // Else dockerode would read it for itself, which can't make anything of a list.
+  delete process.env['DOCKER_HOST']
+  await main(config)
 } catch (error) {
   // What the operator can put right is told in a line; anything else with all that is known.
   if (error instanceof ConfigError || error instanceof OneshotError) {

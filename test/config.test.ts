@@ -62,6 +62,17 @@ describe('settings', () => {
     expect(readConfig({ DOCKER_CONFIG: '' })).toMatchObject({ dockerConfigFile })
   })
 
+  test.each([
+    ['unix:///home/a b/docker.sock', ['unix:///home/a b/docker.sock']],
+    ['unix://', ['unix://']],
+    ['tcp://a:1, tcp://b:2', ['tcp://a:1', 'tcp://b:2']],
+    ['unix:///a.sock,unix:///b.sock', ['unix:///a.sock', 'unix:///b.sock']],
+    ['', []],
+  ])('DOCKER_HOST may be a list, and a path have spaces: "%s"', (DOCKER_HOST, engineHosts) => {
+    const config = readConfig({ DOCKER_HOST, ONESHOT_BACKEND: 'swarm' })
+    expect(config).toMatchObject({ engineHosts })
+  })
+
   test('that are wrong are all told at once', () => {
     expect(() => readConfig({ ONESHOT_PORT: 'x', ONESHOT_NOPE: '1', ONESHOT_QUEUE: '-1' })).toThrow(
       /ONESHOT_NOPE.*ONESHOT_PORT.*ONESHOT_QUEUE/,

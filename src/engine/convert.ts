@@ -176,7 +176,7 @@ function fileVolumes(spec: ContainerSpec): Mount[] {
   }))
 }
 
-function toMountSettings(mount: Mount): Docker.MountSettings {
+export function toMountSettings(mount: Mount): Docker.MountSettings {
   switch (mount.type) {
     case 'bind':
       return {

@@ -1,13 +1,12 @@
-import { lookup } from 'node:dns/promises'
 import { once } from 'node:events'
 import type { ClientRequest, IncomingMessage, RequestOptions } from 'node:http'
 import { request as requestHttp } from 'node:http'
 import { request as requestHttps } from 'node:https'
-import { isIPv6 } from 'node:net'
 import type { Duplex, Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
-import Docker from 'dockerode'
+import type Docker from 'dockerode'
 import { OneshotError } from '../core/error.ts'
+import type { RegistryAuth } from './credentials.ts'
 
 /** dockerode's client knows where the engine is; its type doesn't say so. */
 interface Connection {
@@ -21,39 +20,8 @@ interface Connection {
   getSocketPath(): Promise<string> | undefined
 }
 
-/**
- * A client for the engine that `DOCKER_HOST` (with `DOCKER_TLS_VERIFY` and `DOCKER_CERT_PATH`) names, or else the
- * standard socket. It speaks whatever API version the engine has.
- */
-export function connectDocker(): Docker {
-  const docker = new Docker()
-  if (toConnection(docker).protocol === 'ssh') {
-    throw new OneshotError(
-      'engine_unreachable',
-      'DOCKER_HOST=ssh://… is not supported: forward the socket (ssh -nNT -L /tmp/docker.sock:/var/run/docker.sock HOST) and set DOCKER_HOST=unix:///tmp/docker.sock.',
-    )
-  }
-  return docker
-}
-
-/** The engine's socket on this host: none if it is spoken to over TCP. */
-export async function findSocketPath(docker: Docker): Promise<string[]> {
-  const { host, getSocketPath } = toConnection(docker)
-  const path = host === undefined ? await getSocketPath.call(docker.modem) : undefined
-  return path === undefined ? [] : [path]
-}
-
-/** Where the engine is spoken to over TCP, as `HOST:PORT` for its name and for each of the name's addresses: none if it is a socket. */
-export async function findEndpoints(docker: Docker): Promise<string[]> {
-  const { host, port = 2375 } = toConnection(docker)
-  if (host === undefined) return []
-  const name = host.replace(/^\[|\]$/g, '')
-  const found = await lookup(name, { all: true }).catch(() => [])
-  const hosts = new Set([name, ...found.map(({ address }) => address)])
-  return [...hosts].map((each) => `${isIPv6(each) ? `[${each}]` : each}:${port}`)
-}
-
-function toConnection(docker: Docker): Connection {
+/** Where a client's engine is. */
+export function toConnection(docker: Docker): Connection {
   return docker.modem as unknown as Connection
 }
 
@@ -81,6 +49,8 @@ export async function upgrade(docker: Docker, path: string): Promise<Duplex> {
   })
 }
 
+const KEEP_ALIVE_MS = 10_000
+
 /** The engine's answer to a `GET` of `path`, as it comes. `over` breaks it off, which is an error of the stream's. */
 export async function openStream(
   docker: Docker,
@@ -89,6 +59,8 @@ export async function openStream(
 ): Promise<Readable> {
   const outgoing = await open(docker, { method: 'GET', path, agent: false, signal: over })
   const answered = once(outgoing, 'response')
+  // It may be silent for hours, by which alone nobody could tell that the engine's host has lost its power.
+  outgoing.once('socket', (socket) => socket.setKeepAlive(true, KEEP_ALIVE_MS))
   outgoing.end()
   const [response] = (await answered) as [IncomingMessage]
   const status = response.statusCode ?? 0
@@ -101,10 +73,17 @@ export interface EngineRequest {
   /** With its query. Names in it are of our own making, or escaped. */
   readonly path: string
   readonly body?: unknown
+  readonly headers?: Readonly<Record<string, string>>
   /** On a connection of its own: an engine on its way out takes no new one, though it may still answer on old ones. */
   readonly afresh?: boolean
   /** How long the whole answer may take, in milliseconds; unless given, for ever. */
   readonly withinMs?: number
+}
+
+/** The value of `X-Registry-Auth`. Base64url with its padding: the engine's decoder wants it. */
+export function toRegistryAuth(auth: RegistryAuth): string {
+  const base64 = Buffer.from(JSON.stringify(auth)).toString('base64')
+  return base64.replaceAll('+', '-').replaceAll('/', '_')
 }
 
 /** How long the engine may take over a request of ours that nobody waits for, before it is given up. */
@@ -116,7 +95,7 @@ export const ANSWER_MS = 60_000
  */
 export async function ask(
   docker: Docker,
-  { method, path, body, afresh, withinMs }: EngineRequest,
+  { method, path, body, headers, afresh, withinMs }: EngineRequest,
 ): Promise<unknown> {
   const over = new AbortController()
   const timer = withinMs === undefined ? undefined : setTimeout(() => over.abort(), withinMs)
@@ -127,10 +106,13 @@ export async function ask(
       path,
       ...(timer && { signal: over.signal }),
       ...(afresh && { agent: false }),
-      headers:
-        payload === undefined
-          ? {}
-          : { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(payload) },
+      headers: {
+        ...headers,
+        ...(payload !== undefined && {
+          'Content-Type': 'application/json',
+          'Content-Length': Buffer.byteLength(payload),
+        }),
+      },
     })
     const answered = once(outgoing, 'response')
     outgoing.end(payload)

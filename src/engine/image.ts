@@ -126,7 +126,10 @@ export function createImages(options: ImagesOptions): Images {
 }
 
 /** An image pulled under several names, or by several manifests, has a digest for each. */
-function findRepoDigest(repoDigests: readonly string[], wanted: Reference): string | undefined {
+export function findRepoDigest(
+  repoDigests: readonly string[],
+  wanted: Reference,
+): string | undefined {
   const digests = repoDigests
     .map((name) => parseReference(name))
     .filter((it) => it.registry === wanted.registry && it.repository === wanted.repository)

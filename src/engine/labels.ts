@@ -4,9 +4,16 @@ export const GATEWAY_LABEL = 'oneshot.gateway'
 export const INVOCATION_LABEL = 'oneshot.invocation'
 const FUNCTION_LABEL = 'oneshot.function'
 
+const PREFIX = 'oneshot-'
+
 /** A container can be found by this name even if the answer to its creation was lost. */
 export function toContainerName(id: string): string {
-  return `oneshot-${id}`
+  return PREFIX + id
+}
+
+/** Whether a gateway, perhaps another one, may have given it. */
+export function isOurName(name: string): boolean {
+  return name.startsWith(PREFIX)
 }
 
 export interface LabelOptions {

@@ -1,15 +1,20 @@
-import type Docker from 'dockerode'
+import type { Readable } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { TaskEnd } from '../core/outcome.ts'
-import { openStream } from './docker.ts'
 import type { Output } from './output.ts'
 import { demultiplex } from './output.ts'
 
-export interface LoggedContainer {
-  readonly name: string
+export interface Logged {
+  /** The engine's answer with its log, to a query such as `stdout=1&stderr=1`. The signal breaks it off. */
+  readonly open: (query: string, signal: AbortSignal) => Promise<Readable>
   readonly tty: boolean
   readonly ended: Promise<TaskEnd>
   readonly hasEnded: boolean
+  /** How long it is tried again to read it to its end, in milliseconds: whose node has gone may come back. */
+  readonly patienceMs?: number
 }
+
+const RETRY_MS = 1_000
 
 /**
  * Hands a container's output on, from the beginning of the engine's log of it to its end: as it comes, but with a tty
@@ -23,15 +28,14 @@ export interface LoggedContainer {
  *   pieces in the midst. So it is followed until the container has ended, and then read once more.
  * - What has outgrown `max-size` is cut off at the beginning, the most at once. One who follows meanwhile may miss pieces
  *   in the midst; the end is always there.
+ * - Following the log of a swarm's task gets it again, from its beginning, when the engine of its node has been started anew.
  */
 export async function copyLog(
-  docker: Docker,
-  { name, tty, ended, hasEnded }: LoggedContainer,
+  { open: openLog, tty, ended, hasEnded, patienceMs = 0 }: Logged,
   output: Output,
   over: AbortSignal,
 ): Promise<void> {
-  const open = (query: string, signal: AbortSignal) =>
-    openStream(docker, `/containers/${name}/logs?stdout=1&stderr=1${query}`, signal)
+  const open = (query: string, signal: AbortSignal) => openLog(`stdout=1&stderr=1${query}`, signal)
   const whenEnded = async () => {
     const { kind } = await ended
     // Its log may go on.
@@ -65,7 +69,15 @@ export async function copyLog(
     await whenEnded().finally(() => behind.abort())
     await following
   }
-  await read('', over)
+  const giveUpAt = performance.now() + patienceMs
+  for (;;) {
+    try {
+      return await read('', over)
+    } catch (error) {
+      if (over.aborted || performance.now() + RETRY_MS > giveUpAt) throw error
+      await sleep(RETRY_MS)
+    }
+  }
 }
 
 interface Pieces {
@@ -77,6 +89,7 @@ interface Pieces {
 
 /** One of a log's two streams: each piece once, with the newlines that the log has lost. */
 function createPieces(sink: Output['stdout']): Pieces {
+  let first: Buffer | undefined
   let last = { time: 0n, pieces: 0 }
   /** Of all that were taken: not the last one's time if the engine's clock was set back. */
   let latest = 0n
@@ -91,6 +104,7 @@ function createPieces(sink: Output['stdout']): Pieces {
     const time = toNanoseconds(piece.toString('latin1', 0, space))
     const content = piece.subarray(space + 1)
     const isSameLine = time === last.time
+    if (first?.equals(piece) && !(isSameLine && isLineOpen)) rewind()
     if (isSameLine) again += 1
     if (isRereading && (isSameLine ? again <= last.pieces : time <= latest)) {
       // What is behind the last one is new, whatever its time.
@@ -103,6 +117,7 @@ function createPieces(sink: Output['stdout']): Pieces {
     const bytes = isLineMissingEnd ? Buffer.concat([Buffer.of(NEWLINE), content]) : content
     // What the sink does not take comes again.
     const commit = () => {
+      first ??= piece
       last = { time, pieces: again }
       if (time > latest) latest = time
       isLineOpen = content.at(-1) !== NEWLINE
@@ -113,13 +128,12 @@ function createPieces(sink: Output['stdout']): Pieces {
     return undefined
   }
 
-  return {
-    take,
-    rewind() {
-      again = 0
-      isRereading = true
-    },
+  function rewind(): void {
+    again = 0
+    isRereading = true
   }
+
+  return { take, rewind }
 }
 
 const NEWLINE = 10

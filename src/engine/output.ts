@@ -3,6 +3,8 @@ import type { Sink } from '../core/task.ts'
 
 const HEADER_BYTES = 8
 const STDERR = 2
+/** What a swarm's manager could not get from a node. */
+const SYSTEM_ERROR = 3
 
 export interface Output {
   readonly stdout: Sink
@@ -28,7 +30,7 @@ export async function copyOutput(
 /**
  * Takes apart what the engine multiplexes of a container without a tty: a header of 8 bytes (stream, 0, 0, 0, length in
  * 4 bytes, big-endian) before each piece. A piece may come in parts, of which `isLast` tells the last. Rejects if the
- * stream breaks off in the midst of a piece.
+ * stream breaks off in the midst of a piece, or tells of an error.
  */
 export async function demultiplex(
   source: Readable,
@@ -43,6 +45,7 @@ export async function demultiplex(
       if (left > 0) {
         const end = Math.min(at + left, chunk.length)
         left -= end - at
+        if (header[0] === SYSTEM_ERROR) throw new Error(chunk.toString('utf8', at, end))
         const taken = take(header[0] === STDERR, chunk.subarray(at, end), left === 0)
         if (taken) await taken
         at = end

@@ -1,7 +1,7 @@
 import type Docker from 'dockerode'
 import { OneshotError } from '../core/error.ts'
 import type { RegistryAuth } from './credentials.ts'
-import { findStatus, toEngineError } from './docker.ts'
+import { findStatus, toEngineError, toRegistryAuth } from './docker.ts'
 import type { Reference } from './reference.ts'
 
 export interface PullRequest {
@@ -43,14 +43,8 @@ async function startPull(docker: Docker, request: PullRequest): Promise<AsyncIte
     tag: digest ?? tag ?? 'latest',
     ...(request.platform !== undefined && { platform: request.platform }),
   }
-  const auth = request.auth && { key: toHeader(request.auth) }
+  const auth = request.auth && { key: toRegistryAuth(request.auth) }
   return docker.createImage(auth, { _query: query, _body: {}, abortSignal: request.signal })
-}
-
-/** Base64url with its padding: the engine's decoder wants it. */
-function toHeader(auth: RegistryAuth): string {
-  const base64 = Buffer.from(JSON.stringify(auth)).toString('base64')
-  return base64.replaceAll('+', '-').replaceAll('/', '_')
 }
 
 /**

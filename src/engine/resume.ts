@@ -3,7 +3,7 @@ import type Docker from 'dockerode'
 import type { TaskEnd, TaskResult } from '../core/outcome.ts'
 import type { Sink, Task, TaskHandle } from '../core/task.ts'
 import { followBare } from './bare.ts'
-import { ANSWER_MS, ask, isStatus, toEngineError } from './docker.ts'
+import { ANSWER_MS, ask, isStatus, openStream, toEngineError } from './docker.ts'
 import type { Engine, ResumeIo, TaskStop } from './engine.ts'
 import type { Exits } from './exit.ts'
 import { toLost } from './exit.ts'
@@ -149,7 +149,13 @@ export function createResumer(deps: ResumerDeps): Pick<Engine, 'resume' | 'aband
   ): Promise<TaskEnd | 'never_ran'> {
     const { container } = following.task
     const cutting = new AbortController()
-    const log = { name, tty: container.tty, ended: ending, hasEnded }
+    const path = `/containers/${name}/logs`
+    const log = {
+      open: (query: string, until: AbortSignal) => openStream(docker, `${path}?${query}`, until),
+      tty: container.tty,
+      ended: ending,
+      hasEnded,
+    }
     let pieces = 0
     const counting =
       (sink: Sink): Sink =>
@@ -162,7 +168,7 @@ export function createResumer(deps: ResumerDeps): Pick<Engine, 'resume' | 'aband
       name,
       async copy({ stdout, stderr }: Output) {
         const output = { stdout: counting(stdout), stderr: counting(stderr) }
-        const copying = copyLog(docker, log, output, AbortSignal.any([over, cutting.signal]))
+        const copying = copyLog(log, output, AbortSignal.any([over, cutting.signal]))
         await copying.catch((error: unknown) => {
           failure = error
           throw error

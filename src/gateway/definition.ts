@@ -12,6 +12,7 @@ import type { FunctionSpec } from '../core/function.ts'
 import { absolutePath } from '../core/path.ts'
 import type { Allowance } from '../core/policy.ts'
 import { checkPolicy } from '../core/policy.ts'
+import { checkSwarm } from '../core/swarm-policy.ts'
 import { placeholdersIn } from '../core/template.ts'
 import type { DefinitionDocument, FileProblem } from './definition-document.ts'
 import { firstOf, readDocument } from './definition-document.ts'
@@ -23,6 +24,8 @@ export interface DefinitionSettings {
   readonly defaults: DefinitionDefaults
   /** What the operator lets definitions ask for beyond what is safe. */
   readonly allowed: ReadonlySet<Allowance>
+  /** What runs calls: not all of what one of them can do, the other can. */
+  readonly backend: 'container' | 'swarm'
   /** Where the engine's socket is on its host. */
   readonly dockerSocketPaths: readonly string[]
   /** Where the engine keeps what is its own, on its host. */
@@ -76,10 +79,13 @@ export async function readDefinition(
   const engine = { sockets: settings.dockerSocketPaths, folders: settings.engineFolders }
   const breaches = checkPolicy(spec, settings.allowed, engine)
   if (breaches.length > 0) return refused(breaches, env.files)
+  const isSwarm = settings.backend === 'swarm'
+  const impossible = isSwarm ? checkSwarm(spec) : []
+  if (impossible.length > 0) return refused(impossible, env.files)
   return {
     spec,
     source,
-    warnings: [...warnings, ...env.warnings, ...unusedKeys(spec)],
+    warnings: [...warnings, ...env.warnings, ...(isSwarm ? [] : unusedKeys(spec))],
     envFiles: env.files,
   }
 }

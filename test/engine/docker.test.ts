@@ -4,7 +4,8 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import Docker from 'dockerode'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { ask, findEndpoints, toEngineError, upgrade } from '../../src/engine/docker.ts'
+import { ask, toEngineError, upgrade } from '../../src/engine/docker.ts'
+import { findAddresses } from '../../src/engine/endpoint.ts'
 
 /** What an engine may do to a connection, played by a real server. */
 async function connectTo(
@@ -27,7 +28,7 @@ test.each([
   [{ host: '::1', port: 2376, protocol: 'https' }, ['[::1]:2376']],
   [{ host: 'no-such-host.invalid', port: 2376, protocol: 'https' }, ['no-such-host.invalid:2376']],
 ] as const)('an engine at %j is spoken to at %j', async (options, endpoints) => {
-  expect(await findEndpoints(new Docker(options))).toEqual(endpoints)
+  expect(await findAddresses(new Docker(options))).toEqual(endpoints)
 })
 
 const request = { method: 'POST', path: '/containers/x/wait' } as const

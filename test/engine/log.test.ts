@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net'
 import Docker from 'dockerode'
 import { expect, onTestFinished, test } from 'vitest'
 import type { TaskEnd } from '../../src/core/outcome.ts'
+import { openStream } from '../../src/engine/docker.ts'
 import { copyLog } from '../../src/engine/log.ts'
 
 /** Of stdout: the time, in seconds, and what was written then. */
@@ -19,13 +20,17 @@ function encode([seconds, text]: Piece): Buffer {
   return Buffer.concat([header, content])
 }
 
-/** What is copied of a log whose first pieces alone come while it is followed. */
-async function copy(pieces: readonly Piece[], followed: number): Promise<string> {
+/** What is copied of a log whose first pieces alone come while it is followed, after those of a `former` try if there was one. */
+async function copy(
+  pieces: readonly Piece[],
+  followed: number,
+  former: readonly Piece[] = [],
+): Promise<string> {
   const ended = Promise.withResolvers<TaskEnd>()
   const all = pieces.map(encode)
   const server = createServer(({ url = '' }, outgoing) => {
     if (!url.includes('follow=1')) return void outgoing.end(Buffer.concat(all))
-    outgoing.write(Buffer.concat(all.slice(0, followed)))
+    outgoing.write(Buffer.concat([...former.map(encode), ...all.slice(0, followed)]))
     if (followed === 0) ended.resolve(exited)
     return undefined
   })
@@ -44,9 +49,15 @@ async function copy(pieces: readonly Piece[], followed: number): Promise<string>
     taken += 1
     if (taken === followed) ended.resolve(exited)
   }
-  const container = { name: 'c', tty: false, ended: ended.promise, hasEnded: false }
+  const container = {
+    open: (query: string, over: AbortSignal) =>
+      openStream(docker, `/containers/c/logs?${query}`, over),
+    tty: false,
+    ended: ended.promise,
+    hasEnded: false,
+  }
   const forever = new AbortController().signal
-  await copyLog(docker, container, { stdout, stderr: () => {} }, forever)
+  await copyLog(container, { stdout, stderr: () => {} }, forever)
   return text
 }
 
@@ -75,5 +86,13 @@ test.each([0, 1, 2, 3, 4, 5, 6])(
   'a log of an engine whose clock is set back comes whole, each piece once, after %i',
   async (followed) => {
     expect(await copy(back, followed)).toBe('a\nb\ncd\ne\nf\n')
+  },
+)
+
+test.each([1, 2, 3, 4, 5])(
+  'a log that begins again while it is followed comes whole, each piece once, after %i',
+  async (former) => {
+    expect(await copy(steady, steady.length, steady.slice(0, former))).toBe('a\nbc\nd\ne\n')
+    expect(await copy(back, back.length, back.slice(0, former))).toBe('a\nb\ncd\ne\nf\n')
   },
 )

@@ -6,7 +6,8 @@ import { formats } from '../../src/core/parameter-value.ts'
 import { allowances } from '../../src/core/policy.ts'
 import { readSpec } from './definition-settings.ts'
 
-const page = readFileSync(new URL('../../docs/functions.md', import.meta.url), 'utf8')
+const read = (name: string) => readFileSync(new URL(`../../docs/${name}`, import.meta.url), 'utf8')
+const page = read('functions.md')
 // In code only: as a word of prose a key could be there by chance.
 const words = new Set(
   page.match(/```[^]*?```|`[^`]+`/g)?.flatMap((code) => code.match(/[\w-]+/g) ?? []),
@@ -68,7 +69,9 @@ test('the page names every allowance and every format', () => {
   expect([...allowances, ...Object.keys(formats)].filter((name) => !words.has(name))).toEqual([])
 })
 
-const examples = Array.from(page.matchAll(/^```yaml\n(.*?)^```/gms), (match) => match[1]!)
+const examplesOf = (text: string) =>
+  Array.from(text.matchAll(/^```yaml\n(.*?)^```/gms), (match) => match[1]!)
+const examples = examplesOf(page)
 
 test('the page has examples', () => {
   expect(examples.length).toBeGreaterThan(6)
@@ -76,4 +79,11 @@ test('the page has examples', () => {
 
 test.each(examples)('the example %# is a definition without a mistake', async (example) => {
   expect((await readSpec(example)).container.image).toMatch(/busybox|python/)
+})
+
+// The others are parts of stack files.
+const swarmExamples = examplesOf(read('swarm.md')).filter((example) => example.startsWith('image:'))
+
+test.each(swarmExamples)('the example %# of swarm.md is one that a swarm can run', async (it) => {
+  expect((await readSpec(it, { backend: 'swarm' })).container.image).toBe('busybox:stable')
 })

@@ -17,6 +17,7 @@ export function definitionSettings(
       pids: 256,
     },
     allowed: new Set(),
+    backend: 'container',
     dockerSocketPaths: ['/var/run/docker.sock'],
     engineFolders: [],
     home: '/home/me',

@@ -16,6 +16,7 @@ test('an image alone makes a function, with everything safe by default', async (
       parameters: {},
       response: 'envelope',
       body: 'auto',
+      input: 'stdin',
       limits: { inputBytes: 1024 * MIB, outputBytes: MIB, logBytes: 10 * MIB },
       warm: { min: 0, max: Infinity },
       retries: {
@@ -69,6 +70,7 @@ timeout: 1m30s
 concurrency: 4
 response: raw
 body: stdin
+input: file
 limits: { input: 64k, output: 2m, logs: 1048576 }
 x-note: [anything]
 `
@@ -78,6 +80,7 @@ x-note: [anything]
     concurrency: 4,
     response: 'raw',
     body: 'stdin',
+    input: 'file',
     limits: { inputBytes: 65_536, outputBytes: 2 * MIB, logBytes: MIB },
   })
 })

@@ -1,0 +1,42 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { beforeEach, expect, test } from 'vitest'
+import { createInputs } from '../../../src/engine/swarm/input.ts'
+import { functionSpec } from '../../function-spec.ts'
+
+const spec = functionSpec({})
+const task = { invocationId: 'i', attempt: 1, spec, container: spec.container }
+
+let folder: string
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'oneshot-inputs-'))
+  return () => rm(folder, { recursive: true })
+})
+
+function put(stdin: AsyncIterable<Uint8Array>) {
+  const managers = { ask: async () => ({ Driver: 'local', Options: null }) } as never
+  const spool = { name: 'spool', folder }
+  return createInputs({ managers, gatewayId: 'g', spool }).put('oneshot-i', task, stdin)
+}
+
+async function* large(failure?: Error) {
+  yield Buffer.alloc(2_000_000)
+  if (failure) throw failure
+}
+
+test('a spool volume that cannot be written to is no fault of the managers', async () => {
+  await writeFile(join(folder, 'g'), 'in the way')
+  await expect(put(large())).rejects.toMatchObject({
+    failure: {
+      code: 'engine_failed',
+      detail: expect.stringMatching(/ONESHOT_SPOOL_PATH.*(?:EEXIST|ENOTDIR)/) as string,
+    },
+  })
+})
+
+test("an input's own failure is told as it is", async () => {
+  const failure = new Error('cut off')
+  await expect(put(large(failure))).rejects.toBe(failure)
+})
