@@ -3,9 +3,11 @@
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 die() { say "$*"; exit 1; }
 
+can_be_root() { [ "$(id -u)" = 0 ] || command -v sudo >/dev/null; }
+
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"
-  elif command -v sudo >/dev/null; then sudo -- "$@"
+  elif can_be_root; then sudo -- "$@"
   else die "needs root to run: $* (run this as root, install sudo, or set DOCKER_HOST to an engine that answers)"
   fi
 }

@@ -14,6 +14,11 @@ ready_node() {
   PATH=$root/node_modules/.bin:$PATH
 }
 
+# DOCKER_HOST=ssh://… is tested with the real client.
+ready_ssh() {
+  command -v ssh >/dev/null || install_packages openssh-client || die 'could not install openssh-client'
+}
+
 # Exports DOCKER_HOST. An engine that this starts is stopped again by leave_engine.
 ready_engine() {
   "$root/scripts/engine" status >/dev/null || started_engine=yes

@@ -2,7 +2,7 @@ import { tmpdir } from 'node:os'
 import { pino } from 'pino'
 import type { Task } from '../../src/core/task.ts'
 import { createContainerEngine } from '../../src/engine/container.ts'
-import { connectDocker } from '../../src/engine/docker.ts'
+import { connectEndpoint } from '../../src/engine/endpoint.ts'
 import type { Engine } from '../../src/engine/engine.ts'
 import { createFiles } from '../../src/engine/files.ts'
 import { createImages } from '../../src/engine/image.ts'
@@ -10,7 +10,10 @@ import { functionSpec } from '../function-spec.ts'
 
 /** As the program builds it, of a gateway that has no store. */
 export function startContainerEngine(gatewayId: string, maxNamespaces = 0): Engine {
-  const docker = connectDocker()
+  const { docker } = connectEndpoint({
+    host: process.env['DOCKER_HOST'],
+    onTrouble: () => {},
+  })
   const credentials = { find: () => Promise.resolve(undefined) }
   return createContainerEngine({
     docker,

@@ -7,13 +7,16 @@ import { text } from 'node:stream/consumers'
 import { pack } from 'tar-stream'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { createCredentials } from '../../src/engine/credentials.ts'
-import { connectDocker } from '../../src/engine/docker.ts'
+import { connectEndpoint } from '../../src/engine/endpoint.ts'
 import type { Images } from '../../src/engine/image.ts'
 import { createImages } from '../../src/engine/image.ts'
 import type { Registry } from './registry.ts'
 import { startRegistry } from './registry.ts'
 
-const docker = connectDocker()
+const { docker } = connectEndpoint({
+  host: process.env['DOCKER_HOST'],
+  onTrouble: () => {},
+})
 const never = new AbortController().signal
 const platform = undefined
 

@@ -12,6 +12,7 @@ declare module 'vitest' {
 export async function setup(project: TestProject): Promise<void> {
   const filters = { label: ['oneshot.gateway'] }
   const containers = await new Docker().listContainers({ all: true, filters })
+  project.provide('backend', 'container')
   project.provide(
     'leftovers',
     containers.map(({ Id }) => Id),

@@ -20,8 +20,8 @@ export interface PrivateEngine {
   purge(): Promise<void>
 }
 
-/** Starts one that has `image`, copied from the engine of DOCKER_HOST. */
-export async function startPrivateEngine(image: string): Promise<PrivateEngine> {
+/** Starts one that has these images, copied from the engine of DOCKER_HOST. */
+export async function startPrivateEngine(...images: readonly string[]): Promise<PrivateEngine> {
   const folder = await mkdtemp(join(tmpdir(), 'oneshot-engine-'))
   const address = `unix://${folder}/run/docker.sock`
   // Without a bridge (`--bridge=none`) it would delete that of the engine which serves the other tests.
@@ -29,12 +29,17 @@ export async function startPrivateEngine(image: string): Promise<PrivateEngine> 
   const engine = async (...args: string[]) => void (await run(script, args, { env }))
   const up = () => engine('up')
   await up()
-  await run('sh', ['-c', 'docker save "$1" | docker -H "$2" load -q', 'sh', image, address])
+  const purge = () => engine('down', '--purge')
+  const copy = 'to=$1; shift; docker save "$@" | docker -H "$to" load -q'
+  await run('sh', ['-c', copy, 'sh', address, ...images]).catch(async (error: unknown) => {
+    await purge()
+    throw error
+  })
   return {
     address,
     up,
     down: () => engine('down'),
     kill: () => engine('kill'),
-    purge: () => engine('down', '--purge'),
+    purge,
   }
 }

@@ -25,6 +25,27 @@ export interface Registry extends AsyncDisposable {
 }
 
 export async function startRegistry(): Promise<Registry> {
+  const { port, username, password, stop } = await startServer({ host: '127.0.0.1' })
+  const proxy = await startProxy(port)
+  return {
+    ...proxy,
+    username,
+    password,
+    async [Symbol.asyncDispose]() {
+      await proxy[Symbol.asyncDispose]()
+      await stop()
+    },
+  }
+}
+
+export interface ServerOptions {
+  readonly host: string
+  /** The words before a command that make it run where that address is. */
+  readonly at?: readonly string[]
+}
+
+/** The registry itself, without a proxy, on a port of its choice. */
+export async function startServer({ host, at = [] }: ServerOptions) {
   const folder = await mkdtemp(join(tmpdir(), 'oneshot-registry-'))
   const username = 'ann'
   const password = 'pa:ss?>~wörd'
@@ -39,12 +60,13 @@ export async function startRegistry(): Promise<Registry> {
     join(folder, 'config.yml'),
     JSON.stringify({
       version: 0.1,
-      storage: { filesystem: { rootdirectory: join(folder, 'data') } },
-      http: { addr: '127.0.0.1:0' },
+      storage: { inmemory: {} },
+      http: { addr: `${host}:0` },
       auth: { htpasswd: { realm: 'test', path: join(folder, 'htpasswd') } },
     }),
   )
-  const program = spawn(await findProgram(), ['serve', join(folder, 'config.yml')], {
+  const words = [...at, await findProgram(), 'serve', join(folder, 'config.yml')]
+  const program = spawn(words[0] as string, words.slice(1), {
     stdio: ['ignore', 'ignore', 'pipe'],
   })
   const exited = once(program, 'exit')
@@ -52,14 +74,12 @@ export async function startRegistry(): Promise<Registry> {
     readPort(program.stderr),
     exited.then(([code]) => Promise.reject(new Error(`docker-registry ended with ${code}`))),
   ])
-  const proxy = await startProxy(port)
 
   return {
-    ...proxy,
+    port,
     username,
     password,
-    async [Symbol.asyncDispose]() {
-      await proxy[Symbol.asyncDispose]()
+    async stop() {
       program.kill()
       await exited
       await rm(folder, { recursive: true })
@@ -113,7 +133,7 @@ async function startProxy(port: number) {
 function readPort(log: NodeJS.ReadableStream): Promise<number> {
   return new Promise((resolve) => {
     createInterface(log).on('line', (line) => {
-      const port = /listening on 127\.0\.0\.1:(\d+)/.exec(line)?.[1]
+      const port = /listening on [\d.]+:(\d+)/.exec(line)?.[1]
       if (port !== undefined) resolve(Number(port))
     })
   })
