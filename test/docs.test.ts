@@ -81,7 +81,7 @@ test.each(pages)('every ONESHOT_ variable that %s names is one', (path) => {
   >[1]
   const known = new Set([
     ...Object.keys(Settings.shape),
-    ...Object.keys(toTask(functionSpec(), invocation).container.environment),
+    ...Object.keys(toTask(functionSpec({ input: 'file' }), invocation).container.environment),
     ...(read('scripts/engine').match(/ONESHOT_[A-Z_]+/g) ?? []),
   ])
   const named = read(path).match(/ONESHOT_[A-Z_]+/g) ?? []

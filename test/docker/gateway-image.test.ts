@@ -1,33 +1,20 @@
-import { execFile } from 'node:child_process'
 import { stat } from 'node:fs/promises'
+import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { docker } from './docker-client.ts'
-import { buildNodeBase } from './node-base.ts'
+import type { GatewayImage } from './gateway-image.ts'
+import { buildGatewayImage } from './gateway-image.ts'
 
 const root = join(import.meta.dirname, '../..')
-const base = 'node:26-slim'
-const standIn = 'oneshot-test/node-base:local'
-const dependencies = 'oneshot-test/dependencies:local'
-const image = 'oneshot-test/gateway:local'
 const container = `oneshot-test-gateway-${process.pid}`
 
 let url = ''
-const made: string[] = []
+let image: GatewayImage | undefined
 
 beforeAll(async () => {
-  const from = ['--build-arg', `BASE_IMAGE=${await findBase()}`]
-  // The first stage gets a name as well, so that nothing nameless is left of it. The registry is asked from the host's
-  // network, which reaches it wherever this machine does.
-  const build = async (tag: string, ...options: string[]): Promise<void> => {
-    const network = ['--network', 'host', ...proxies()]
-    await docker('build', ...network, ...from, ...options, '--tag', tag, root)
-    made.unshift(tag)
-  }
-  await build(dependencies, '--target', 'dependencies')
-  await build(image)
-
+  image = await buildGatewayImage()
   const socket = enginesSocket()
   const { gid } = await stat(socket)
   const options = [
@@ -38,14 +25,14 @@ beforeAll(async () => {
     '--publish=127.0.0.1::8080',
     '--health-interval=1s',
   ]
-  await docker('run', '--detach', ...options, image)
+  await docker('run', '--detach', ...options, image.tag)
   url = `http://${await docker('port', container, '8080/tcp')}`
   await vi.waitFor(ready, { timeout: 20_000, interval: 100 })
 }, 600_000)
 
 afterAll(async () => {
   await docker('rm', '--force', '--volumes', container)
-  if (made.length > 0) await docker('rmi', '--force', ...made)
+  await image?.remove()
 })
 
 test('the container serves a call through the mounted socket', async () => {
@@ -78,24 +65,6 @@ test('stopped, it ends by itself and in order', async () => {
   expect(await docker('inspect', '--format', '{{.State.ExitCode}}', container)).toBe('0')
 })
 
-/** The base image by its own name where it is there or can be pulled, else a stand-in. */
-async function findBase(): Promise<string> {
-  try {
-    await docker('image', 'inspect', base).catch(() => pull(base))
-    return base
-  } catch {
-    await buildNodeBase(standIn)
-    made.unshift(standIn)
-    return standIn
-  }
-}
-
-/** Rejects if that takes longer than two minutes: then there is no registry that deserves the name. */
-async function pull(name: string): Promise<string> {
-  const { stdout } = await promisify(execFile)('docker', ['pull', name], { timeout: 120_000 })
-  return stdout
-}
-
 async function ready(): Promise<void> {
   const answer = await fetch(`${url}/readyz`).catch(() => undefined)
   if (answer?.ok === true) return
@@ -107,10 +76,4 @@ function enginesSocket(): string {
   const host = process.env['DOCKER_HOST'] ?? 'unix:///var/run/docker.sock'
   if (!host.startsWith('unix://')) throw new Error(`DOCKER_HOST=${host} is no socket to mount`)
   return host.slice('unix://'.length)
-}
-
-/** Docker knows these build arguments without being told; their values are taken from the environment. */
-function proxies(): string[] {
-  const names = ['HTTP_PROXY', 'HTTPS_PROXY', 'NO_PROXY', 'http_proxy', 'https_proxy', 'no_proxy']
-  return names.flatMap((name) => (process.env[name] ? ['--build-arg', name] : []))
 }
