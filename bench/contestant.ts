@@ -23,11 +23,11 @@ export interface Work {
   readonly labels: Readonly<Record<string, string>>
 }
 
-const IMAGE = 'busybox:stable'
+export const IMAGE = 'busybox:stable'
 const OUTPUT = 'ran\n'
 /** The gateway's default, and the gate's processes. */
 const PIDS = 256 + GATE_PROCESSES
-const COMMAND = ['echo', OUTPUT.trim()]
+export const COMMAND = ['echo', OUTPUT.trim()]
 
 /** The engine's own API, by the shortest way: create, attach, start, wait, and the removal behind. */
 export function createBareEngine(engine: EngineClient, { network, labels }: Work): Contestant {
