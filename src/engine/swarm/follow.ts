@@ -1,12 +1,12 @@
 import type { Failure, TaskEnd } from '../../core/outcome.ts'
-import type { Sink, Task, TaskIo } from '../../core/task.ts'
+import type { Task, TaskIo } from '../../core/task.ts'
 import type { TaskStop } from '../engine.ts'
 import { ANSWER_MS } from '../docker.ts'
 import { copyLog } from '../log.ts'
 import { whenStopped, withinMs } from '../stop.ts'
 import type { Managers } from './managers.ts'
 import type { Nodes } from './nodes.ts'
-import { isCommandMissing, isInputMissing } from './service.ts'
+import { keepHead, toShellsEnd } from './shell.ts'
 import type { Services } from './services.ts'
 import type { SwarmTask } from './task.ts'
 import {
@@ -146,6 +146,11 @@ export function createFollower(deps: FollowerDeps): Follower {
           if (isOver(it) || !isOnNode(it)) finish(stopped())
           continue
         }
+        // By a former process, which ended before it could put that on record.
+        if (stop.aborted && it.Status.State === 'shutdown') {
+          finish(toStopped(stop, it))
+          continue
+        }
         const progress = toProgress(it, imageTrouble)
         if (progress.kind !== 'ended') void tell(io, it, progress)
         switch (progress.kind) {
@@ -278,34 +283,6 @@ function toStopped(stop: TaskStop, task: SwarmTask | undefined): TaskEnd {
   const isTold = exitCode >= 0 && ContainerStatus?.ContainerID && State !== 'rejected'
   const hasEnded = task !== undefined && isOver(task)
   return { kind: 'stopped', by: stop.reason, exitCode: isTold && hasEnded ? exitCode : null }
-}
-
-/** Its beginning, as far as the message of a shell that finds no input goes. */
-function keepHead(sink: Sink): { readonly sink: Sink; text(): string } {
-  let head = ''
-  return {
-    sink(chunk) {
-      if (head.length < HEAD_CHARS) head += Buffer.from(chunk).toString('latin1', 0, HEAD_CHARS)
-      return sink(chunk)
-    },
-    text: () => head,
-  }
-}
-
-const HEAD_CHARS = 200
-
-/** Of a task whose shell, which was to hand the input on, could not become the command. */
-function toShellsEnd(name: string, end: TaskEnd, stderr: string): TaskEnd | undefined {
-  if (isInputMissing(name, end, stderr)) {
-    const detail =
-      "The task's node does not have the input in its spool volume, or the command's user can't read it there: all nodes must share the volume that ONESHOT_SPOOL_VOLUME names, and all users be let into it."
-    return { kind: 'not_started', failure: { code: 'mount_not_found', detail } }
-  }
-  if (isCommandMissing(name, end, stderr)) {
-    const detail = `The command can't be run in this image: ${stderr.slice(name.length + 2).trim()}`
-    return { kind: 'not_started', failure: { code: 'command_not_found', detail } }
-  }
-  return undefined
 }
 
 function toOutputLost(exitCode: number): TaskEnd {

@@ -1,12 +1,13 @@
 import type { ContainerSpec, FileReference, NetworkAttachment } from '../../core/function.ts'
 import type { Mount } from '../../core/mount.ts'
-import type { Failure, TaskEnd } from '../../core/outcome.ts'
+import type { Failure } from '../../core/outcome.ts'
 import type { Task } from '../../core/task.ts'
 import { APPARMOR_OFF, NO_NEW_PRIVILEGES, SECCOMP_OFF } from '../../core/swarm-policy.ts'
 import { fillPlaceholders } from '../../core/template.ts'
 import { toMountSettings } from '../convert.ts'
 import { toLabels } from '../labels.ts'
 import type { ServiceInput, SwarmFile } from './input.ts'
+import { toShellCommand } from './shell.ts'
 
 /** Where a task finds its input: a shell of its image hands it on to the command, or else the command reads it there. */
 const INPUT_PATH = '/run/oneshot/input'
@@ -35,28 +36,6 @@ export interface ServicePlan {
 const NANOSECONDS = 1_000_000
 /** Nobody answers for names that are not of the network: resolvers would ask for 10 s. */
 const CLOSED_DNS_OPTIONS = ['timeout:1', 'attempts:1']
-/**
- * Runs the command with its input on stdin: `exec`, so that signals reach it. The shell's name is the service's: what it
- * says itself, of a command that it can't run or of an input that is not there, begins with that. A node may have another
- * volume of the same name.
- */
-const REDIRECT =
-  'f=$1; shift; [ -r "$f" ] && exec "$@" <"$f"; printf "%s: no input\\n" "$0" >&2; exit 66'
-const MISSING_EXIT_CODE = 66
-
-/** Whether a task's shell has not found the input in its volume. */
-export function isInputMissing(name: string, end: TaskEnd, stderr: string): boolean {
-  return (
-    end.kind === 'exited' && end.exitCode === MISSING_EXIT_CODE && stderr === `${name}: no input\n`
-  )
-}
-
-/** Whether a task's shell could not run the command: 127, there is none; 126, it can't be executed. */
-export function isCommandMissing(name: string, end: TaskEnd, stderr: string): boolean {
-  const isShells = end.kind === 'exited' && (end.exitCode === 127 || end.exitCode === 126)
-  return isShells && stderr.startsWith(`${name}: `)
-}
-
 /**
  * The body of `POST /services/create`: of one replica, to be, that is never restarted. It begins with none, so that a service that has been
  * made, but not started, can be told from one that has.
@@ -104,7 +83,7 @@ function toContainerSpec(plan: ServicePlan, labels: Record<string, string>) {
   const { container } = task
   const command = argv
     ? {
-        Command: ['/bin/sh', '-c', REDIRECT, plan.name, toInputPath(input)],
+        Command: toShellCommand(plan.name, toInputPath(input)),
         Args: [...argv],
       }
     : {

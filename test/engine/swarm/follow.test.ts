@@ -322,6 +322,13 @@ describe('a running task', () => {
   })
 })
 
+test('a task that a former process has stopped is told of as stopped', async () => {
+  const { tell, ended, stop } = start()
+  stop('cancelled')
+  await tell(toTask('shutdown', { desired: 'shutdown', Message: 'shutdown', ...exit(143) }))
+  expect((await ended).end).toEqual({ kind: 'stopped', by: 'cancelled', exitCode: 143 })
+})
+
 test('a task that had ended when its gateway came to stop it has its end told', async () => {
   const { tell, ended, stop, stops } = start()
   stop('timed_out')

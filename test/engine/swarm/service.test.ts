@@ -3,11 +3,7 @@ import type { ContainerSpec, FunctionSpec } from '../../../src/core/function.ts'
 import type { Task } from '../../../src/core/task.ts'
 import { placeholder } from '../../../src/core/template.ts'
 import type { ServicePlan } from '../../../src/engine/swarm/service.ts'
-import {
-  isCommandMissing,
-  isInputMissing,
-  toServiceSpec,
-} from '../../../src/engine/swarm/service.ts'
+import { toServiceSpec } from '../../../src/engine/swarm/service.ts'
 import { functionSpec } from '../../function-spec.ts'
 
 interface Options {
@@ -183,29 +179,6 @@ describe('an input', () => {
       },
     ])
     expect(Env).toEqual(['ONESHOT_INPUT_FILE=/run/oneshot/spool/g/oneshot-i/input'])
-  })
-
-  test.each([
-    [66, 'oneshot-i: no input\n', true],
-    [66, 'oneshot-j: no input\n', false],
-    [66, 'said before\noneshot-i: no input\n', false],
-    [1, 'oneshot-i: no input\n', false],
-  ])('that its shell has not found shows: exit code %d, %j', (exitCode, stderr, isMissing) => {
-    const end = { kind: 'exited', exitCode, oomKilled: false } as const
-    expect(isInputMissing('oneshot-i', end, stderr)).toBe(isMissing)
-  })
-
-  // As busybox, dash and bash have it.
-  test.each([
-    [127, 'oneshot-i: exec: line 0: nosuch: not found\n', true],
-    [127, 'oneshot-i: 1: exec: nosuch: not found\n', true],
-    [126, 'oneshot-i: line 1: /etc: Is a directory\noneshot-i: line 1: exec: /etc: cannot\n', true],
-    [127, 'sh: nosuch: not found\n', false],
-    [127, '', false],
-    [1, 'oneshot-i: exec: line 0: nosuch: not found\n', false],
-  ])('finds no command to hand it to shows: %d, %j', (exitCode, stderr, isMissing) => {
-    const end = { kind: 'exited', exitCode, oomKilled: false } as const
-    expect(isCommandMissing('oneshot-i', end, stderr)).toBe(isMissing)
   })
 })
 
