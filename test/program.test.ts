@@ -77,6 +77,7 @@ describe('the whole program', () => {
       '/invocations/{id}/replay',
       '/invocations/{id}/result',
       '/metrics',
+      '/nodes',
       '/readyz',
     ])
     expect(await program.stop()).toBe(0)
