@@ -86,8 +86,10 @@ export function createDeliverer(deps: DelivererDeps): Deliverer {
       again = false
       clearTimeout(timer)
       try {
-        await startDue()
-        const next = await store.deliveries.findNextDue(clock())
+        // What falls due from here on is what comes next, however long the look takes.
+        const now = clock()
+        await startDue(now)
+        const next = await store.deliveries.findNextDue(now)
         if (next !== undefined) {
           timer = setTimeout(wake, Math.min(Math.max(next - clock(), 1), MAX_TIMER_MS))
         }
@@ -100,10 +102,10 @@ export function createDeliverer(deps: DelivererDeps): Deliverer {
   }
 
   /** What is left out for want of a place is looked for again when one is free. */
-  async function startDue(): Promise<void> {
+  async function startDue(now: number): Promise<void> {
     for (let isMore = true; isMore && sending.size < MAX_SENDING;) {
       const busy = [...new Set(sending.values())].filter((host) => !hasRoom(host))
-      const due = await store.deliveries.listDue(clock(), LISTED, busy)
+      const due = await store.deliveries.listDue(now, LISTED, busy)
       if (closing.signal.aborted) return
       const before = sending.size
       for (const { id, host } of due) if (!held.has(id) && hasRoom(host)) start(id, host)

@@ -76,8 +76,10 @@ export function createWorker(deps: WorkerDeps): Worker {
       again = false
       if (pausedUntil !== undefined && clock() >= pausedUntil) pausedUntil = undefined
       try {
-        while (await round());
-        const next = await findNextTime(clock())
+        // What falls due from here on is what comes next, however long the look takes.
+        let now = clock()
+        while (await round(now)) now = clock()
+        const next = await findNextTime(now)
         clearTimeout(timer)
         if (next < Infinity && !closed) {
           timer = setTimeout(wake, Math.min(Math.max(next - clock(), 1), MAX_TIMER_MS))
@@ -100,8 +102,7 @@ export function createWorker(deps: WorkerDeps): Worker {
   }
 
   /** Ends what has waited for too long; and of each function that has something due and room for it, takes one. False if there was nothing. */
-  async function round(): Promise<boolean> {
-    const now = clock()
+  async function round(now: number): Promise<boolean> {
     if (await expire(now)) return true
     const names = await store.invocations.listDueFunctions(now)
     const first = names.findIndex((name) => name > last)

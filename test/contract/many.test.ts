@@ -46,32 +46,31 @@ test('calls at once keep their parameters, inputs, outputs and exit codes apart'
   await nothingLeft('mixed')
 })
 
-test.runIf(engine === 'swarm')(
-  `${CALLS} calls, ${IN_FLIGHT} at once, leave nothing, and the gateway leaves nothing either`,
-  async () => {
-    const before = await listAll()
-    const crowded = await startGateway({ functions })
-    onTestFinished(async () => void (await crowded.stop()))
-    let left = CALLS
-    const wrong: unknown[] = []
-    const work = async () => {
-      while (left > 0) {
-        left -= 1
-        const name = left % 4 === 0 ? 'closed' : 'open'
-        const body = left % 2 === 0 ? null : `input ${left}`
-        const { stdout, exitCode, ...rest } = await crowded.envelope(name, { body })
-        if (exitCode !== 0 || stdout !== (body ?? '')) wrong.push({ ...rest, stdout, exitCode })
-      }
+test(`${CALLS} calls, ${IN_FLIGHT} at once, leave nothing, and the gateway leaves nothing either`, async ({
+  skip,
+}) => {
+  skip(engine !== 'swarm', 'a swarm has more that could be left')
+  const before = await listAll()
+  const crowded = await startGateway({ functions })
+  onTestFinished(async () => void (await crowded.stop()))
+  let left = CALLS
+  const wrong: unknown[] = []
+  const work = async () => {
+    while (left > 0) {
+      left -= 1
+      const name = left % 4 === 0 ? 'closed' : 'open'
+      const body = left % 2 === 0 ? null : `input ${left}`
+      const { stdout, exitCode, ...rest } = await crowded.envelope(name, { body })
+      if (exitCode !== 0 || stdout !== (body ?? '')) wrong.push({ ...rest, stdout, exitCode })
     }
-    await Promise.all(Array.from({ length: IN_FLIGHT }, work))
-    expect(wrong).toEqual([])
-    await nothingLeft()
-    const networks = await docker('network', 'ls', '--filter=label=oneshot.gateway', '-q')
-    // One of either gateway.
-    expect(networks.split('\n')).toHaveLength(2)
-    expect(await crowded.stop()).toBe(0)
-    await expect.poll(listAll, { timeout: 20_000 }).toEqual(before)
-    expect(await findLeft()).toEqual([])
-  },
-  600_000,
-)
+  }
+  await Promise.all(Array.from({ length: IN_FLIGHT }, work))
+  expect(wrong).toEqual([])
+  await nothingLeft()
+  const networks = await docker('network', 'ls', '--filter=label=oneshot.gateway', '-q')
+  // One of either gateway.
+  expect(networks.split('\n')).toHaveLength(2)
+  expect(await crowded.stop()).toBe(0)
+  await expect.poll(listAll, { timeout: 20_000 }).toEqual(before)
+  expect(await findLeft()).toEqual([])
+}, 600_000)

@@ -198,6 +198,26 @@ describe('a failed attempt', () => {
     )
   })
 
+  test('that falls due while the queue is looked through is run all the same', async () => {
+    let passedMs = 0
+    const clock = () => Date.now() + passedMs
+    const options = { specs: [retried()], clock }
+    const { accept, next, attempted, stateOf, store, gateway } = await startWorking(options)
+    const id = await accept()
+    ;(await next()).end(lost)
+    await attempted(id)
+    await pass(999)
+    const list = store.invocations.listDueFunctions
+    store.invocations.listDueFunctions = async (now) => {
+      const names = await list(now)
+      passedMs = 5
+      return names
+    }
+    gateway.wake()
+    await pass(10)
+    expect(await stateOf(id)).toBe('running')
+  })
+
   test.each(['engine_failed', 'image_pull_failed'] as const)('of %s is run again', async (code) => {
     const { accept, next, ended } = await startWorking({ specs: [retried()] })
     const id = await accept()
