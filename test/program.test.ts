@@ -52,7 +52,7 @@ beforeAll(async () => {
 
 describe('the whole program', () => {
   test('serves, says what it has, and ends with 0 on SIGTERM', async () => {
-    const program = await startProgram({ functions })
+    await using program = await startProgram({ functions })
     const answer = await post(`${program.url}/function/quick`)
     expect(answer.status).toBe(200)
     expect(await answer.json()).toMatchObject({ exitCode: 0, stdout: 'quick\n' })
@@ -85,7 +85,7 @@ describe('the whole program', () => {
   })
 
   test('lets a call that runs end well on SIGTERM, and takes no more', async () => {
-    const program = await startProgram({ functions })
+    await using program = await startProgram({ functions })
     const { rest } = await startCall(`${program.url}/function/slow`)
     const stopped = program.stop()
     expect(await rest()).toContain('"stdout":"begun\\ndone\\n"')
@@ -95,7 +95,10 @@ describe('the whole program', () => {
   })
 
   test('stops what still runs at its bound, says so, and leaves nothing behind', async () => {
-    const program = await startProgram({ functions, env: { ONESHOT_SHUTDOWN_TIMEOUT: '200ms' } })
+    await using program = await startProgram({
+      functions,
+      env: { ONESHOT_SHUTDOWN_TIMEOUT: '200ms' },
+    })
     const { rest } = await startCall(`${program.url}/function/long`)
     const stopped = program.stop()
     expect(await rest()).toMatch(/"state":"cancelled".*"stdout":"begun\\nbye\\n"/)
@@ -163,7 +166,7 @@ describe('the whole program', () => {
     const connections: Socket[] = []
     const path = join(await mkdtemp(join(tmpdir(), 'oneshot-')), 'engine.sock')
     const silent = createServer((connection) => connections.push(connection)).listen(path)
-    const program = await startProgram({ functions, env: { DOCKER_HOST: `unix://${path}` } })
+    await using program = await startProgram({ functions, env: { DOCKER_HOST: `unix://${path}` } })
     const stopped = program.stop()
     await vi.waitFor(() => {
       expect(program.logs).toContainEqual(expect.objectContaining({ msg: 'shutting down' }))
