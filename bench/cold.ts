@@ -11,6 +11,7 @@ import { describeLoad, describeMachine } from './machine.ts'
 import { meanRate, median, quantile, shuffled } from './statistics.ts'
 import type { Target } from './table.ts'
 import { report, toTable } from './table.ts'
+import { rateInFlight, timeInTurn } from './turns.ts'
 
 const WARM_UPS = 10
 /** How many calls a batch has for each in flight: enough for the start and the end of a batch to count little. */
@@ -49,7 +50,7 @@ async function main({ runs, flight, batches, signal }: Options): Promise<boolean
     await checkAlike(engine, watch, contestants)
 
     console.log(`\nNetwork ${work.network}: ${runs} calls of each, one at a time`)
-    const times = await timeInTurn(contestants, runs, watch)
+    const times = await timeInTurn(contestants, { warmUps: WARM_UPS, runs }, watch)
     console.log(toTimesTable(times))
     const of = (contestant: Contestant) => median(times.get(contestant)!)
     const overBare = of(call) / of(bare)
@@ -71,26 +72,6 @@ async function main({ runs, flight, batches, signal }: Options): Promise<boolean
   return report(targets)
 }
 
-/** Milliseconds of each call. All take one turn a round, in random order, so that a drift hits all alike. */
-async function timeInTurn(
-  contestants: readonly Contestant[],
-  runs: number,
-  watch: ContainerWatch,
-): Promise<Map<Contestant, number[]>> {
-  const times = new Map(contestants.map((contestant) => [contestant, [] as number[]]))
-  for (let round = 0; round < WARM_UPS + runs; round += 1) {
-    for (const contestant of shuffled(contestants)) {
-      const startedAt = performance.now()
-      await contestant.call()
-      const ms = performance.now() - startedAt
-      // What one leaves to be done must not burden the next.
-      await watch.removed(1)
-      if (round >= WARM_UPS) times.get(contestant)!.push(ms)
-    }
-  }
-  return times
-}
-
 /** Calls a second of each batch, from its first request until its last container is gone; in turn, as above. */
 async function rateInTurn(
   contestants: readonly Contestant[],
@@ -101,20 +82,7 @@ async function rateInTurn(
   const calls = flight * CALLS_PER_FLIGHT
   for (let batch = 0; batch < batches; batch += 1) {
     for (const contestant of shuffled(contestants)) {
-      const startedAt = performance.now()
-      let left = calls
-      const lane = async () => {
-        while (left > 0) {
-          left -= 1
-          await contestant.call()
-        }
-      }
-      const lanes = Array.from({ length: flight }, lane)
-      // Should one fail, none may still run while we clean up.
-      await Promise.allSettled(lanes)
-      await Promise.all(lanes)
-      await watch.removed(calls)
-      rates.get(contestant)!.push(calls / ((performance.now() - startedAt) / 1000))
+      rates.get(contestant)!.push(await rateInFlight(contestant, { flight, calls }, watch))
     }
   }
   return rates

@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { parseArgs } from 'node:util'
 import { checkAlike } from './alike.ts'
-import type { ContainerWatch } from './container-watch.ts'
 import { watchContainers } from './container-watch.ts'
 import type { Contestant } from './contestant.ts'
 import { createGatewayCall, toDefinition } from './contestant.ts'
@@ -14,6 +13,7 @@ import { median, quantile, shuffled } from './statistics.ts'
 import { createBareSwarm } from './swarm-contestant.ts'
 import type { Target } from './table.ts'
 import { report, toTable } from './table.ts'
+import { rateInFlight, timeInTurn } from './turns.ts'
 
 const WARM_UPS = 3
 /** How many calls run at once where the managers' requests are counted, and for how long each. */
@@ -66,14 +66,14 @@ async function main({ runs, flight, calls, signal }: Options): Promise<boolean> 
     await checkAlike(engine, watch, contestants)
 
     console.log(`\nNetwork ${network}: ${runs} calls of each, one at a time`)
-    const times = await timeInTurn(contestants, runs, watch)
+    const times = await timeInTurn(contestants, { warmUps: WARM_UPS, runs }, watch)
     console.log(toTimesTable(times))
     const ratio = median(times.get(call)!) / median(times.get(bare)!)
 
     console.log(`\nNetwork ${network}: ${calls} calls, ${flight} in flight, removals included`)
     const rates = new Map<Contestant, number>()
     for (const contestant of shuffled(contestants)) {
-      rates.set(contestant, await rate(contestant, { flight, calls }, watch))
+      rates.set(contestant, await rateInFlight(contestant, { flight, calls }, watch))
     }
     for (const [{ name }, perSecond] of rates) console.log(`${name}: ${perSecond.toFixed(2)}/s`)
     const throughput = rates.get(call)! / rates.get(bare)!
@@ -124,48 +124,6 @@ async function runningAll(url: string, number: number): Promise<void> {
     if (running.length === number && running.every(({ state }) => state === 'running')) return
     await new Promise((resolve) => setTimeout(resolve, 100))
   }
-}
-
-/** Milliseconds of each call. All take one turn a round, in random order, so that a drift hits all alike. */
-async function timeInTurn(
-  contestants: readonly Contestant[],
-  runs: number,
-  watch: ContainerWatch,
-): Promise<Map<Contestant, number[]>> {
-  const times = new Map(contestants.map((contestant) => [contestant, [] as number[]]))
-  for (let round = 0; round < WARM_UPS + runs; round += 1) {
-    for (const contestant of shuffled(contestants)) {
-      const startedAt = performance.now()
-      await contestant.call()
-      const ms = performance.now() - startedAt
-      // What one leaves to be done must not burden the next.
-      await watch.removed(1)
-      if (round >= WARM_UPS) times.get(contestant)!.push(ms)
-    }
-  }
-  return times
-}
-
-/** Calls a second, from the first request until the last container is gone. */
-async function rate(
-  contestant: Contestant,
-  { flight, calls }: Pick<Options, 'flight' | 'calls'>,
-  watch: ContainerWatch,
-): Promise<number> {
-  const startedAt = performance.now()
-  let left = calls
-  const lane = async () => {
-    while (left > 0) {
-      left -= 1
-      await contestant.call()
-    }
-  }
-  const lanes = Array.from({ length: flight }, lane)
-  // Should one fail, none may still run while we clean up.
-  await Promise.allSettled(lanes)
-  await Promise.all(lanes)
-  await watch.removed(calls)
-  return calls / ((performance.now() - startedAt) / 1000)
 }
 
 function toTimesTable(times: ReadonlyMap<Contestant, readonly number[]>): string {
