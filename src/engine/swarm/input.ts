@@ -1,4 +1,4 @@
-import { open, mkdir, readdir, rm } from 'node:fs/promises'
+import { chmod, mkdir, open, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { OneshotError } from '../../core/error.ts'
 import type { Task } from '../../core/task.ts'
@@ -86,7 +86,7 @@ export function createInputs({ managers, gatewayId, spool }: InputsDeps): Inputs
       await rest.return?.()
       throw error
     })
-    await write(join(folder, name), content).catch((error: unknown) => {
+    await write(folder, name, content).catch((error: unknown) => {
       throw inputFailure ? inputFailure.error : toUnwritable(spool.folder, error)
     })
     return { kind: 'volume', volume: spool.name, driver, path: `${gatewayId}/${name}/input` }
@@ -137,13 +137,25 @@ export function createInputs({ managers, gatewayId, spool }: InputsDeps): Inputs
   return { put, list, remove }
 }
 
-async function write(folder: string, content: AsyncIterable<Uint8Array>): Promise<void> {
-  await mkdir(folder, { recursive: true })
+/**
+ * Commands run as any user, whatever our umask is: they may read what they have the path of, but only root may list what
+ * else there is.
+ */
+const MODES = { folder: 0o711, file: 0o444 }
+
+async function write(
+  root: string,
+  name: string,
+  content: AsyncIterable<Uint8Array>,
+): Promise<void> {
+  const folder = join(root, name)
+  const made = await mkdir(folder, { recursive: true })
+  if (made === root) await chmod(root, MODES.folder)
+  await chmod(folder, MODES.folder)
   const file = await open(join(folder, 'input'), 'w')
   try {
     await file.writeFile(content)
-    // Commands run as any user.
-    await file.chmod(0o444)
+    await file.chmod(MODES.file)
     await file.sync()
   } finally {
     await file.close()

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { beforeEach, expect, test } from 'vitest'
@@ -39,4 +39,17 @@ test('a spool volume that cannot be written to is no fault of the managers', asy
 test("an input's own failure is told as it is", async () => {
   const failure = new Error('cut off')
   await expect(put(large(failure))).rejects.toBe(failure)
+})
+
+test('an input can be read by any user who has its path, and found by none, whatever the umask', async () => {
+  const umask = process.umask(0o077)
+  try {
+    await put(large())
+  } finally {
+    process.umask(umask)
+  }
+  const modeOf = async (path: string) => (await stat(join(folder, path))).mode & 0o777
+  expect(await modeOf('g')).toBe(0o711)
+  expect(await modeOf('g/oneshot-i')).toBe(0o711)
+  expect(await modeOf('g/oneshot-i/input')).toBe(0o444)
 })
