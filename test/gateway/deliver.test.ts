@@ -467,3 +467,25 @@ describe('a delivery', () => {
     expect(new Set(all.map((it) => headersOf(it)['webhook-id'])).size).toBe(1)
   })
 })
+
+test('a try that falls due while the deliveries are looked through is made all the same', async () => {
+  let passedMs = 0
+  const clock = () => Date.now() + passedMs
+  const { call, sent, deliveryOf, store } = await setUp([new Error('no'), undefined, {}], { clock })
+  const id = await call()
+  const { dueAt } = await deliveryOf(id)
+  await pass(dueAt - Date.now() - 5)
+  const list = store.deliveries.listDue
+  store.deliveries.listDue = async (...args) => {
+    const due = await list(...args)
+    passedMs = 10
+    return due
+  }
+  await call('other')
+  await pass(5)
+  expect(sent.map(({ headers }) => headers['x-oneshot-invocation-id'])).toEqual([
+    id,
+    expect.not.stringContaining(id),
+    id,
+  ])
+})
