@@ -57,7 +57,7 @@ export function createSwarmEngine(deps: SwarmEngineDeps): Engine {
   async function run(task: Task, io: TaskIo, stop: TaskStop): Promise<TaskResult> {
     const name = toServiceName(task)
     const begunAt = clock()
-    listening ??= listenToManager({ ...deps, onEvent: tasks.wake })
+    listen()
     await services.claim(name)
     try {
       const planned = await unlessStopped(plan(name, task, io.stdin), stop)
@@ -81,6 +81,11 @@ export function createSwarmEngine(deps: SwarmEngineDeps): Engine {
     }
   }
 
+  /** From the first task on, also of one that a former process has started. */
+  function listen(): void {
+    listening ??= listenToManager({ ...deps, onEvent: tasks.wake })
+  }
+
   /** Once this was asked for, the command may run: there is no going back for want of an answer. */
   async function startSurely(name: string, stop: TaskStop): Promise<void> {
     for (;;) {
@@ -100,6 +105,7 @@ export function createSwarmEngine(deps: SwarmEngineDeps): Engine {
     io: ResumeIo,
     stop: TaskStop,
   ): Promise<TaskResult | 'never_ran'> {
+    listen()
     await services.claim(name)
     const found = await services.withhold(name)
     if (found && !found.isStarted) {

@@ -147,14 +147,14 @@ export function createServices(deps: ServicesDeps): Services {
   }
 
   async function removeAt(path: string): Promise<boolean> {
-    for (const ms of RETRY_MS) {
+    for (const ms of [0, ...RETRY_MS]) {
+      if (ms > 0) await new Promise((resolve) => setTimeout(resolve, ms))
       try {
         await managers.ask({ method: 'DELETE', path, rideOutMs: 0 })
         return true
       } catch (error) {
         if (isStatus(error, 404)) return true
         warn(error)
-        await new Promise((resolve) => setTimeout(resolve, ms))
       }
     }
     return false
