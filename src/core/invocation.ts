@@ -3,6 +3,7 @@ import type { Outcome, Start, TaskResult, Timings } from './outcome.ts'
 import { toOutcome } from './outcome.ts'
 import type { ParameterValue } from './parameters.ts'
 import type { TaskHandle } from './task.ts'
+import type { TriggeredBy } from './trigger.ts'
 
 export type InvocationState =
   | 'queued'
@@ -23,6 +24,12 @@ export interface Invocation {
   readonly callId: string
   readonly labels: readonly string[]
   readonly parameters: Readonly<Record<string, ParameterValue>>
+  /** Variables beyond those of the definition. */
+  readonly environment?: Readonly<Record<string, string>>
+  /** Who called, as `Caller` names him. */
+  readonly caller?: string
+  readonly trigger?: TriggeredBy
+  readonly group?: ConcurrencyGroup
   readonly createdAt: number
   /** Queued: it is not to be run before. */
   readonly dueAt: number
@@ -43,6 +50,12 @@ export interface Invocation {
   readonly callback?: Callback
   /** The invocation whose parameters and input it has. */
   readonly replayOf?: string
+}
+
+/** At most `max` of the same key are under way at once; the others wait, in the order in which they came. */
+export interface ConcurrencyGroup {
+  readonly key: string
+  readonly max: number
 }
 
 export interface Transition {
@@ -71,7 +84,19 @@ export type Settled = Invocation &
 
 export type NewInvocation = Pick<Invocation, 'id' | 'functionName' | 'mode' | 'callId'> &
   Partial<
-    Pick<Invocation, 'labels' | 'parameters' | 'expiresAt' | 'hasInput' | 'callback' | 'replayOf'>
+    Pick<
+      Invocation,
+      | 'labels'
+      | 'parameters'
+      | 'environment'
+      | 'caller'
+      | 'trigger'
+      | 'group'
+      | 'expiresAt'
+      | 'hasInput'
+      | 'callback'
+      | 'replayOf'
+    >
   >
 
 export function queued(invocation: NewInvocation, now: number): Invocation {

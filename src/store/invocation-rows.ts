@@ -2,8 +2,8 @@ import type { Invocation } from '../core/invocation.ts'
 import type { InputRow, InvocationRow, OutputRow } from './schema.ts'
 import type { ListedInvocation, StoredInput, StoredOutput } from './store.ts'
 
-/** All but the parameters, which never change. */
-type ChangingRow = Omit<InvocationRow, 'parameters'>
+/** All but what never changes, and may be long. */
+type ChangingRow = Omit<InvocationRow, 'parameters' | 'environment' | 'group_key'>
 
 export const CHANGING_COLUMNS: readonly (keyof ChangingRow)[] = [
   'id',
@@ -16,10 +16,20 @@ export const CHANGING_COLUMNS: readonly (keyof ChangingRow)[] = [
   'record',
 ]
 
-export const COLUMNS: readonly (keyof InvocationRow)[] = [...CHANGING_COLUMNS, 'parameters']
+export const COLUMNS: readonly (keyof InvocationRow)[] = [
+  ...CHANGING_COLUMNS,
+  'parameters',
+  'group_key',
+  'environment',
+]
 
 export function toRow(invocation: Invocation): InvocationRow {
-  return { ...toChangingRow(invocation), parameters: JSON.stringify(invocation.parameters) }
+  return {
+    ...toChangingRow(invocation),
+    parameters: JSON.stringify(invocation.parameters),
+    group_key: invocation.group?.key ?? null,
+    environment: invocation.environment ? JSON.stringify(invocation.environment) : null,
+  }
 }
 
 export function toChangingRow(invocation: Invocation): ChangingRow {
@@ -32,7 +42,7 @@ export function toChangingRow(invocation: Invocation): ChangingRow {
     due_at: invocation.mode === 'async' ? invocation.dueAt : null,
     expires_at: invocation.expiresAt ?? null,
     finished_at: invocation.finishedAt ?? null,
-    record: JSON.stringify({ ...invocation, parameters: undefined }),
+    record: JSON.stringify({ ...invocation, parameters: undefined, environment: undefined }),
   }
 }
 
@@ -40,9 +50,16 @@ export function toListed({ record }: Pick<InvocationRow, 'record'>): ListedInvoc
   return JSON.parse(record) as ListedInvocation
 }
 
-export function toInvocation(row: Pick<InvocationRow, 'record' | 'parameters'>): Invocation {
+export function toInvocation(
+  row: Pick<InvocationRow, 'record' | 'parameters' | 'environment'>,
+): Invocation {
   const parameters = JSON.parse(row.parameters) as Invocation['parameters']
-  return { ...toListed(row), parameters }
+  const environment = row.environment === null ? undefined : parseEnvironment(row.environment)
+  return { ...toListed(row), parameters, ...(environment && { environment }) }
+}
+
+function parseEnvironment(text: string) {
+  return JSON.parse(text) as NonNullable<Invocation['environment']>
 }
 
 export function toInputRow(invocationId: string, input: StoredInput): InputRow {

@@ -15,7 +15,10 @@ import {
   toRow,
 } from './invocation-rows.ts'
 import type { InputRow, InvocationRow, OutputRow, Schema } from './schema.ts'
-import type { IdempotencyKey, InvocationStore, KeyHolder } from './store.ts'
+import { countParked, fillGroup, isFull, listGroup, parkInGroup } from './groups.ts'
+import { insertDelivery, toDropped } from './hooks.ts'
+import { takeTick } from './schedules.ts'
+import type { AddOptions, Added, IdempotencyKey, InvocationStore, KeyHolder } from './store.ts'
 import { listKept } from './kept.ts'
 import { toStatement } from './statement.ts'
 import type { Writer } from './writer.ts'
@@ -41,7 +44,7 @@ const queuedFunctions = sql`
 
 export function createInvocations({ db, writer }: InvocationsDeps): InvocationStore {
   const records = db.selectFrom('invocation').select('record')
-  const invocations = records.select('parameters')
+  const invocations = records.select(['parameters', 'environment'])
   const insertInvocation = toStatement(COLUMNS, (row: InvocationRow) =>
     db.insertInto('invocation').values(row),
   )
@@ -62,6 +65,38 @@ export function createInvocations({ db, writer }: InvocationsDeps): InvocationSt
     if (numAffectedRows === 0n) throw new Error(`there is no invocation ${invocation.id}`)
   }
 
+  async function add(
+    transaction: Transaction<Schema>,
+    invocation: Invocation,
+    { input, key, delivery, tick, dropsIfFull = false }: AddOptions,
+  ): Promise<Added> {
+    const { id, group } = invocation
+    const holder = key && (await takeKey(transaction, key, id))
+    if (holder) return { kind: 'repeated', holder }
+    const isDropped = dropsIfFull && group !== undefined && (await isFull(transaction, group))
+    const madeFor = isDropped ? undefined : id
+    if (tick && !(await takeTick(transaction, tick, madeFor))) return { kind: 'ticked' }
+    if (delivery) {
+      const { record, body } = delivery
+      const kept = isDropped ? toDropped(record) : { ...record, invocationId: id }
+      const first = await insertDelivery(transaction, kept, body)
+      if (first) return { kind: 'duplicate', first }
+    }
+    if (isDropped) return { kind: 'dropped' }
+    await insertInvocation(transaction, toRow(invocation))
+    if (group) {
+      await parkInGroup(transaction, id)
+      await fillGroup(transaction, group)
+    }
+    const labels = [...new Set(invocation.labels)]
+    if (labels.length > 0) {
+      const rows = labels.map((label) => ({ label, invocation_id: id }))
+      await transaction.insertInto('invocation_label').values(rows).execute()
+    }
+    if (input) await insertInput(transaction, toInputRow(id, input))
+    return { kind: 'added' }
+  }
+
   /** SQLite takes the tables of a cross join in the order written: from the newest of the label on, without sorting. */
   function withLabel(label: string): typeof records {
     return db
@@ -73,28 +108,17 @@ export function createInvocations({ db, writer }: InvocationsDeps): InvocationSt
   }
 
   return {
-    add: (invocation, { durable = false, input, key } = {}) =>
-      writer.write(
-        async (transaction) => {
-          const holder = key && (await takeKey(transaction, key, invocation.id))
-          if (holder) return holder
-          await insertInvocation(transaction, toRow(invocation))
-          const labels = [...new Set(invocation.labels)]
-          if (labels.length > 0) {
-            const rows = labels.map((label) => ({ label, invocation_id: invocation.id }))
-            await transaction.insertInto('invocation_label').values(rows).execute()
-          }
-          if (input) await insertInput(transaction, toInputRow(invocation.id, input))
-          return undefined
-        },
-        { durable },
-      ),
+    add: (invocation, options = {}) =>
+      writer.write((transaction) => add(transaction, invocation, options), {
+        durable: options.durable ?? false,
+      }),
 
     update: (invocation) => writer.write((transaction) => update(transaction, invocation)),
 
     settle: (invocation, output, delivery) =>
       writer.write(async (transaction) => {
         await update(transaction, invocation)
+        if (invocation.group) await fillGroup(transaction, invocation.group)
         await insertOutput(transaction, toOutputRow(invocation.id, output))
         if (delivery) {
           await transaction.insertInto('delivery').values(toDeliveryRow(delivery)).execute()
@@ -200,7 +224,12 @@ export function createInvocations({ db, writer }: InvocationsDeps): InvocationSt
         .select((it) => it.fn.countAll<number | string>().as('count'))
         .where(isQueued)
         .executeTakeFirstOrThrow()
-      return Number(count)
+      return Number(count) + (await countParked(db))
+    },
+
+    async listGroup(key) {
+      await writer.caughtUp()
+      return listGroup(db, key)
     },
 
     async listStranded() {
@@ -208,7 +237,12 @@ export function createInvocations({ db, writer }: InvocationsDeps): InvocationSt
         .where(({ eb, or, and }) =>
           or([
             eb('state', '=', 'running'),
-            and([eb('state', '=', 'queued'), eb('due_at', 'is', null)]),
+            // Those of a group are waited for by the group, not by a caller.
+            and([
+              eb('state', '=', 'queued'),
+              eb('due_at', 'is', null),
+              eb('group_key', 'is', null),
+            ]),
           ]),
         )
         .orderBy('id')

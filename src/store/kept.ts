@@ -8,7 +8,8 @@ import type { KeptInvocation } from './store.ts'
 const PAGE = 500
 
 const bytes = sql<number>`
-  octet_length(invocation.record) + octet_length(invocation.parameters) + coalesce((
+  octet_length(invocation.record) + octet_length(invocation.parameters)
+  + coalesce(octet_length(invocation.environment), 0) + coalesce((
     select octet_length(invocation_input.bytes) from invocation_input
     where invocation_input.invocation_id = invocation.id
   ), 0) + coalesce((

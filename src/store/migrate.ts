@@ -1,10 +1,14 @@
 import type { Kysely, MigrationProvider } from 'kysely'
 import { Migrator } from 'kysely'
 import { up as addInvocations } from './migrations/0001-invocations.ts'
+import { up as addTriggers } from './migrations/0002-triggers.ts'
 import type { Schema } from './schema.ts'
 
 /** By name, which orders them. One that has been released is never changed. */
-const MIGRATIONS = { '0001-invocations': { up: addInvocations } }
+const MIGRATIONS = {
+  '0001-invocations': { up: addInvocations },
+  '0002-triggers': { up: addTriggers },
+}
 
 /**
  * Brings the tables up to date, all or nothing. Gives the names of the migrations that the database has and this

@@ -10,6 +10,9 @@ export interface Schema {
   invocation_output: OutputRow
   idempotency_key: KeyRow
   delivery: DeliveryRow
+  function_definition: FunctionRow
+  hook_delivery: HookDeliveryRow
+  schedule: ScheduleRow
 }
 
 export interface InvocationRow {
@@ -21,9 +24,12 @@ export interface InvocationRow {
   expires_at: number | null
   /** Null until it is settled. */
   finished_at: number | null
-  /** Without the parameters. */
+  /** Without the parameters and the environment. */
   record: string
   parameters: string
+  /** Unfinished ones of a key that have no `due_at` wait for those before them. */
+  group_key: string | null
+  environment: string | null
 }
 
 export interface InputRow {
@@ -57,4 +63,36 @@ export interface DeliveryRow {
   /** Of its callback. */
   host: string
   record: string
+}
+
+export interface FunctionRow {
+  name: string
+  /** YAML, as it was sent. */
+  source: string
+  created_at: number
+  updated_at: number
+  /** Who deployed it. */
+  updated_by: string
+}
+
+export interface HookDeliveryRow {
+  id: string
+  hook: string
+  /** Null: it is not known by one. */
+  delivery_key: string | null
+  received_at: number
+  record: string
+  /** Null: it is not kept, or not any more. */
+  body: Uint8Array | null
+  body_bytes: number
+}
+
+export interface ScheduleRow {
+  id: string
+  /** Of its timing. */
+  fingerprint: string
+  /** No tick before it counts. */
+  since: number
+  last_tick: number | null
+  last_invocation_id: string | null
 }

@@ -5,8 +5,11 @@ import { Kysely } from 'kysely'
 import { createDeliveries } from './deliveries.ts'
 import { createSqliteDialect } from './dialect.ts'
 import { newerVersion, toStoreError } from './failure.ts'
+import { createFunctions } from './functions.ts'
+import { createHooks } from './hooks.ts'
 import { createInvocations } from './invocations.ts'
 import { migrate } from './migrate.ts'
+import { createSchedules } from './schedules.ts'
 import type { Schema } from './schema.ts'
 import type { Store } from './store.ts'
 import { createWriter } from './writer.ts'
@@ -44,6 +47,9 @@ export async function openSqliteStore({ folder, newId }: SqliteStoreOptions): Pr
       gatewayId,
       invocations: createInvocations({ db, writer }),
       deliveries: createDeliveries({ db, writer }),
+      functions: createFunctions({ db, writer }),
+      hooks: createHooks({ db, writer }),
+      schedules: createSchedules({ db, writer }),
       // Not the file's size: pages that were freed are used again, and the file never shrinks.
       usedBytes() {
         const read = (name: string) => Number(database.prepare(`PRAGMA ${name}`).get()?.[name] ?? 0)

@@ -1,6 +1,7 @@
 import type { Delivery, DeliveryState } from '../core/callback.ts'
 import type { Invocation, InvocationState, Settled } from '../core/invocation.ts'
 import type { OutputFrame } from '../core/output-record.ts'
+import type { HookDelivery } from '../core/webhook/delivery.ts'
 
 /**
  * The durable state. What is fulfilled has outlived the process's end; what is `durable`, the machine's too. What is
@@ -11,6 +12,9 @@ export interface Store {
   readonly gatewayId: string
   readonly invocations: InvocationStore
   readonly deliveries: DeliveryStore
+  readonly functions: FunctionStore
+  readonly hooks: HookStore
+  readonly schedules: ScheduleStore
   /** How much room what it holds takes up on disk. */
   usedBytes(): number
   /** Waits for what is being written. */
@@ -20,10 +24,10 @@ export interface Store {
 /** Rejects with `storage_full` if there is no room. */
 export interface InvocationStore {
   /**
-   * Takes in a new invocation. With a `key` that is taken nothing is written, and what is known by it is returned.
-   * `durable` is for those that nobody waits for.
+   * Takes in a new invocation. One of a group that has as many under way as it may waits until one of them has ended. What else than `added` is
+   * returned says why it was not taken in. `durable` is for those that nobody waits for.
    */
-  add(invocation: Invocation, options?: AddOptions): Promise<KeyHolder | undefined>
+  add(invocation: Invocation, options?: AddOptions): Promise<Added>
   /** Writes what has changed. */
   update(invocation: Invocation): Promise<void>
   /** Writes the end, what was printed, and the delivery of the two, all or nothing. */
@@ -49,6 +53,8 @@ export interface InvocationStore {
   /** The last time, `now` or later, at which the next one may still be run. */
   findNextExpiry(now: number): Promise<number | undefined>
   countQueued(): Promise<number>
+  /** Those of a group that have not come to their ends: oldest first. */
+  listGroup(key: string): Promise<readonly string[]>
   /** What a process that has ended had in its hands: what was given to the engine, and sync calls that waited. */
   listStranded(): Promise<readonly Invocation[]>
 
@@ -60,8 +66,8 @@ export interface InvocationStore {
   removeKeysBefore(time: number): Promise<void>
 }
 
-/** A page of them stays small: parameters are up to 1 MiB each. */
-export type ListedInvocation = Omit<Invocation, 'parameters'>
+/** A page of them stays small: parameters are up to 1 MiB each, and variables that a webhook gives up to 64 KiB. */
+export type ListedInvocation = Omit<Invocation, 'parameters' | 'environment'>
 
 export interface KeptInvocation {
   readonly id: string
@@ -72,6 +78,27 @@ export interface AddOptions {
   readonly durable?: boolean
   readonly input?: StoredInput
   readonly key?: IdempotencyKey
+  /** The delivery that it is made for, and its body. */
+  readonly delivery?: { readonly record: HookDelivery; readonly body?: Uint8Array }
+  /** The tick that it is made for. */
+  readonly tick?: ScheduleTick
+  /** It is not to wait for others of its group: if it would have to, it is dropped. */
+  readonly dropsIfFull?: boolean
+}
+
+/**
+ * `repeated`: its key is taken, nothing is written. `duplicate`: so is that of its delivery. `ticked`: the schedule has had this tick, or a later one; nothing is
+ * written. `dropped`: its group is full; the delivery is on record as dropped, the tick as had.
+ */
+export type Added =
+  | { readonly kind: 'added' | 'ticked' | 'dropped' }
+  | { readonly kind: 'repeated'; readonly holder: KeyHolder }
+  | { readonly kind: 'duplicate'; readonly first: HookDelivery }
+
+export interface ScheduleTick {
+  readonly scheduleId: string
+  /** Milliseconds since the epoch. */
+  readonly at: number
 }
 
 /** In the store itself, or in a file of this length. */
@@ -136,6 +163,71 @@ export interface DueDelivery {
   readonly id: string
   /** As `toHost` gives it. */
   readonly host: string
+}
+
+/** Functions that were not put into the folder, but sent. */
+export interface FunctionStore {
+  /** By name. */
+  list(): Promise<readonly StoredFunction[]>
+  /** Durably. False: there was one of this name, which it replaces. */
+  put(definition: StoredFunction): Promise<boolean>
+  /** False: there was none. */
+  remove(name: string): Promise<boolean>
+}
+
+export interface StoredFunction {
+  readonly name: string
+  /** YAML, as it was sent. */
+  readonly source: string
+  /** Milliseconds since the epoch; of the first of this name that was put after the last removal. */
+  readonly createdAt: number
+  readonly updatedAt: number
+  /** Who sent it. */
+  readonly updatedBy: string
+}
+
+/** What came to webhooks. */
+export interface HookStore {
+  /** Takes in one that makes no invocation. With a `key` that is taken nothing is written, and the one that has it is returned. */
+  add(delivery: HookDelivery, body?: Uint8Array): Promise<HookDelivery | undefined>
+  /** The one that has a key. */
+  findByKey(hook: string, key: string): Promise<HookDelivery | undefined>
+  find(hook: string, id: string): Promise<HookDelivery | undefined>
+  /** What `add` was given; undefined if it is not kept. */
+  findBody(id: string): Promise<Uint8Array | undefined>
+  /** Newest first. */
+  list(hook: string, page: Page): Promise<readonly HookDelivery[]>
+  /** Forgets those received before `time`, oldest first, at most `limit` of them. Returns how many. */
+  removeBefore(time: number, limit: number): Promise<number>
+  /** Forgets the oldest of what is too much. Returns how many deliveries that was by `maxPerHook`. */
+  trim(bounds: HookBounds): Promise<number>
+}
+
+export interface HookBounds {
+  /** Of all bodies together. */
+  readonly maxBytes: number
+  /** Of deliveries without a key. */
+  readonly maxKeyless: number
+  /** Of the deliveries to one webhook. */
+  readonly maxPerHook: number
+}
+
+export interface ScheduleStore {
+  find(id: string): Promise<ScheduleRecord | undefined>
+  /** Takes note of one that is new, or that has another timing: its former ticks are forgotten. */
+  register(record: Pick<ScheduleRecord, 'id' | 'fingerprint' | 'since'>): Promise<void>
+  /** Notes that nothing up to `at` is to be made up for. Keeps a later tick. */
+  pass(id: string, at: number): Promise<void>
+}
+
+export interface ScheduleRecord {
+  readonly id: string
+  /** Of its timing: with another it is another schedule. */
+  readonly fingerprint: string
+  /** No tick before it counts. */
+  readonly since: number
+  readonly lastTick?: number
+  readonly lastInvocationId?: string
 }
 
 /** What is too long for the store: files of the data folder, named by their invocations. */

@@ -14,7 +14,7 @@ test('an invocation is found as it was added', async () => {
     callback: { url: 'http://receiver.test/', format: 'raw' },
     expiresAt: 5000,
   })
-  expect(await invocations.add(invocation)).toBeUndefined()
+  expect(await invocations.add(invocation)).toEqual({ kind: 'added' })
   expect(await invocations.find(invocation.id)).toEqual(invocation)
   expect(await invocations.find('nothing')).toBeUndefined()
 })
@@ -107,21 +107,20 @@ test('a key that is taken gives who has it, and nothing is written', async () =>
       invocations.add(first, { key, durable: true }),
       invocations.add(second, { key: { ...key, fingerprint: 'other' } }),
     ]),
-  ).toEqual([undefined, holder])
-  expect(await invocations.add(third, { key })).toEqual(holder)
+  ).toEqual([{ kind: 'added' }, { kind: 'repeated', holder }])
+  expect(await invocations.add(third, { key })).toEqual({ kind: 'repeated', holder })
   expect(ids(await invocations.list({}, page))).toEqual([first.id])
 })
 
 test('a key is known within its scope, for its time', async () => {
   const { invocations } = await openStore()
   await invocations.add(newInvocation(), { key })
-  expect(
-    await invocations.add(newInvocation(), { key: { ...key, scope: 'other' } }),
-  ).toBeUndefined()
+  const add = async (given = key) => (await invocations.add(newInvocation(), { key: given })).kind
+  expect(await add({ ...key, scope: 'other' })).toBe('added')
   await invocations.removeKeysBefore(1000)
-  expect(await invocations.add(newInvocation(), { key })).toBeDefined()
+  expect(await add()).toBe('repeated')
   await invocations.removeKeysBefore(1001)
-  expect(await invocations.add(newInvocation(), { key })).toBeUndefined()
+  expect(await add()).toBe('added')
 })
 
 test('an add that fails does not take its key', async () => {
@@ -129,7 +128,7 @@ test('an add that fails does not take its key', async () => {
   const invocation = newInvocation()
   await invocations.add(invocation)
   await expect(invocations.add(invocation, { key })).rejects.toThrow('UNIQUE')
-  expect(await invocations.add(newInvocation(), { key })).toBeUndefined()
+  expect(await invocations.add(newInvocation(), { key })).toEqual({ kind: 'added' })
 })
 
 test('lists are newest first, page by page, by function, state and label', async () => {

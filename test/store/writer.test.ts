@@ -106,5 +106,5 @@ test('in the database too, what fails leaves nothing and takes nothing with it',
   expect(results.flatMap(({ status }, index) => (status === 'rejected' ? index : []))).toEqual([10])
   const listed = await invocations.list({}, { limit: 100 })
   expect(ids(listed).sort()).toEqual(ids([known, ...many]).sort())
-  expect(await invocations.add(newInvocation(), { key })).toBeUndefined()
+  expect(await invocations.add(newInvocation(), { key })).toEqual({ kind: 'added' })
 })
