@@ -4,6 +4,8 @@ import { RE2JS } from 're2js'
 export interface Pattern {
   /** Whether it matches somewhere in `text`. */
   matches(text: string): boolean
+  /** How many steps each character of a text may take. */
+  readonly size: number
 }
 
 /**
@@ -14,7 +16,10 @@ export function compilePattern(source: string): Pattern | undefined {
   try {
     void new RegExp(source, 'u')
     const compiled = RE2JS.compile(RE2JS.translateRegExp(source))
-    return { matches: (text) => compiled.matcher(text).find() }
+    return {
+      matches: (text) => compiled.matcher(text).find(),
+      size: compiled.programSize(),
+    }
   } catch {
     return undefined
   }
