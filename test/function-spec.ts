@@ -16,6 +16,8 @@ export function functionSpec(
     warm: { min: 0, max: 0 },
     retries: DEFAULT_RETRIES,
     retriesAreAsked: false,
+    isPublic: false,
+    triggers: [],
     limits: { inputBytes: 1024 ** 3, outputBytes: 1024 ** 2, logBytes: 1024 ** 2 },
     ...rest,
     container: {

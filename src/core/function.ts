@@ -2,6 +2,7 @@ import type { CallbackDefault } from './callback.ts'
 import type { Mount } from './mount.ts'
 import type { ParameterSchema } from './parameters.ts'
 import type { Retries } from './retry.ts'
+import type { Trigger } from './trigger.ts'
 
 /** A named definition, normalised: units are bytes and milliseconds, short forms are long, defaults are in. */
 export interface FunctionSpec {
@@ -26,6 +27,10 @@ export interface FunctionSpec {
   /** How long a call that nobody waits for may wait in the queue, in milliseconds; absent: for ever. */
   readonly maxAgeMs?: number
   readonly callback?: CallbackDefault
+  /** Anyone may call it, whoever he is. */
+  readonly isPublic: boolean
+  /** What calls it by itself. */
+  readonly triggers: readonly Trigger[]
 }
 
 /**

@@ -11,6 +11,8 @@ export interface Task {
   /** What was called: the same object for as long as its definition does not change. */
   readonly spec: FunctionSpec
   readonly container: ContainerSpec
+  /** The names of variables that the call brings, whatever the definition says of them. */
+  readonly ownVariables?: readonly string[]
 }
 
 export interface TaskIo {
@@ -73,12 +75,14 @@ export function toTask(spec: FunctionSpec, invocation: Invocation): Task {
     invocationId: invocation.id,
     attempt,
     spec,
+    ...(invocation.environment && { ownVariables: Object.keys(invocation.environment) }),
     container: {
       ...spec.container,
       ...(command && { command }),
       ...(entrypoint && { entrypoint }),
       environment: {
         ...environment,
+        ...invocation.environment,
         ONESHOT_INVOCATION_ID: invocation.id,
         ONESHOT_FUNCTION: spec.name,
         ONESHOT_ATTEMPT: String(attempt),

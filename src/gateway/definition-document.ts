@@ -2,9 +2,10 @@ import type { Alias, Document, Node, Pair, Scalar, YAMLError, YAMLMap } from 'ya
 import { isAlias, isMap, isScalar, isSeq, LineCounter, parse, parseDocument, visit } from 'yaml'
 import type { DefinitionProblem } from '../core/definition/definition.ts'
 import { interpolate } from '../core/interpolate.ts'
-import { isDeeper } from '../core/parameters.ts'
+import { isDeeper, pointer } from '../core/parameters.ts'
 import type { FilledPlace } from './definition-redact.ts'
 import { redactProblem } from './definition-redact.ts'
+import { findExcess } from './definition-size.ts'
 import { maskSecrets } from './definition-source.ts'
 
 type Path = DefinitionProblem['path']
@@ -16,6 +17,8 @@ export interface FileProblem {
   readonly column: number
   /** The keys that lead to it, such as `deploy.resources.limits.memory`; empty for the file as a whole. */
   readonly key: string
+  /** The same as a URI fragment (RFC 6901). */
+  readonly pointer: string
   readonly message: string
 }
 
@@ -25,12 +28,13 @@ export interface DefinitionDocument {
   readonly source: Readonly<Record<string, unknown>>
   readonly value: unknown
   readonly warnings: readonly string[]
+  /** The variables that were asked for and are not set, each with the first place of them. */
+  readonly unset: ReadonlyMap<string, Path>
   readonly problems: readonly FileProblem[]
   /** Gives a problem its place in the file. */
   locate(problem: DefinitionProblem): FileProblem
 }
 
-const MAX_ALIASES = 100
 const MAX_DEPTH = 64
 /** The most problems, or warnings, that are told of one file. */
 const MAX_TOLD = 20
@@ -45,20 +49,22 @@ export function readDocument(
   environment: Readonly<Record<string, string | undefined>>,
 ): DefinitionDocument {
   const lines = new LineCounter()
-  const at = (offset: number, key: string, message: string): FileProblem => {
+  const at = (offset: number, path: Path, message: string): FileProblem => {
     const { line, col } = lines.linePos(offset)
     const place = { line: Math.max(line, 1), column: Math.max(col, 1) }
-    return { file, ...place, key: cut(key), message: cut(message) }
+    const keys = { key: cut(path.join('.')), pointer: pointer(path) }
+    return { file, ...place, ...keys, message: cut(message) }
   }
   const unreadable = (...problems: FileProblem[]): DefinitionDocument => ({
     source: {},
     value: undefined,
     warnings: [],
+    unset: new Map(),
     problems,
-    locate: ({ path, message }) => at(0, path.join('.'), message),
+    locate: ({ path, message }) => at(0, path, message),
   })
   if (Buffer.byteLength(text) > MAX_BYTES) {
-    return unreadable(at(0, '', 'expected a file of at most 1 MiB'))
+    return unreadable(at(0, [], 'expected a file of at most 1 MiB'))
   }
   try {
     const options = { merge: true, prettyErrors: false, uniqueKeys: false }
@@ -67,36 +73,39 @@ export function readDocument(
     const [fault] = [...document.errors, ...document.warnings]
     if (fault)
       return unreadable(
-        at(fault.pos[0], '', `not YAML: ${reasonOf(fault)}${quoteHint(text, fault)}`),
+        at(fault.pos[0], [], `not YAML: ${reasonOf(fault)}${quoteHint(text, fault)}`),
       )
+    const excess = findExcess(document)
+    if (excess !== undefined) return unreadable(at(0, [], excess))
     const duplicate = findDuplicate(document)
     if (duplicate?.range) {
-      return unreadable(at(duplicate.range[0], '', 'not YAML: the same key stands here twice'))
+      return unreadable(at(duplicate.range[0], [], 'not YAML: the same key stands here twice'))
     }
-    const written: unknown = document.toJS({ maxAliasCount: MAX_ALIASES })
+    const written: unknown = document.toJS({ maxAliasCount: -1 })
     if (isDeeper(written, MAX_DEPTH)) {
-      return unreadable(at(0, '', `expected at most ${MAX_DEPTH} levels, one within another`))
+      return unreadable(at(0, [], `expected at most ${MAX_DEPTH} levels, one within another`))
     }
     if (!isMap(document.contents)) {
-      return unreadable(at(0, '', 'expected a map of keys such as image and command'))
+      return unreadable(at(0, [], 'expected a map of keys such as image and command'))
     }
     const source = maskSecrets(written as Record<string, unknown>)
     const aliases = readAliases(document)
     const filled = fillIn(document.contents, aliases, environment)
     const locate = (problem: DefinitionProblem) => {
       const offset = offsetOf(document.contents, aliases, problem.path)
-      return at(offset, problem.path.join('.'), redactProblem(problem, filled.places))
+      return at(offset, problem.path, redactProblem(problem, filled.places))
     }
     return {
       source,
       value: filled.value,
       warnings: filled.warnings,
+      unset: filled.unset,
       problems: firstOf(filled.problems).map(locate),
       locate,
     }
   } catch (error) {
     // The parser goes as deep as the text does, and refuses aliases that multiply.
-    return unreadable(at(0, '', `not YAML: ${reasonOf(error as Error)}`))
+    return unreadable(at(0, [], `not YAML: ${reasonOf(error as Error)}`))
   }
 }
 
@@ -150,7 +159,7 @@ function fillIn(
   environment: Readonly<Record<string, string | undefined>>,
 ) {
   const problems: DefinitionProblem[] = []
-  const unset = new Set<string>()
+  const unset = new Map<string, Path>()
   const places: FilledPlace[] = []
 
   function read(node: unknown, path: Path): unknown {
@@ -174,7 +183,7 @@ function fillIn(
   function readText(written: string, isPlain: boolean, path: Path): unknown {
     const filled = interpolate(written, environment)
     if (filled.problem) problems.push({ path, message: filled.problem })
-    for (const name of filled.unset) unset.add(name)
+    for (const name of filled.unset) if (!unset.has(name)) unset.set(name, path)
     if (Object.keys(filled.used).length > 0) places.push({ path, used: filled.used })
     const isTyped = path[0] === 'parameters' && isPlain && filled.text !== written
     return isTyped ? typed(filled.text) : filled.text
@@ -184,7 +193,8 @@ function fillIn(
     value: read(contents, []),
     problems,
     places,
-    warnings: [...unset]
+    unset,
+    warnings: [...unset.keys()]
       .slice(0, MAX_TOLD)
       .map((name) => `The variable ${cut(name)} is not set: it became empty.`),
   }
@@ -197,10 +207,12 @@ function isPassedOver(path: Path, key: string): boolean {
 
 /** `VERSION: 1.10` is not 1.1. With a leading 0, YAML 1.1 and 1.2 read different numbers: whoever takes it shall decide. */
 function isKeptAsWritten(source: string, path: Path): boolean {
-  return path[0] !== 'parameters' || /^0o?\d/.test(source)
+  return !(path[0] === 'parameters' || path[0] === 'triggers') || /^0o?\d/.test(source)
 }
 
 function isVerbatim(path: Path): boolean {
+  // JSON paths and patterns.
+  if (path[0] === 'triggers') return true
   if (path.length === 1) return path[0] === 'description'
   return path[0] === 'parameters' && isVerbatimKeyword(path.slice(2))
 }

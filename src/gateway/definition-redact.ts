@@ -14,7 +14,8 @@ const MIN_LENGTH = 4
 /** What `describe` says instead of a value. */
 const kind = /^(?:a map|a list|nothing|a single value|a longer text)$/
 /** How the policy's messages end, which a path such as that of `docker.sock` has words in common with. */
-const remedy = /: the operator can allow it with ONESHOT_ALLOW=[a-z-]+$/
+const remedy =
+  /: the operator can allow it with (?:ONESHOT_ALLOW=[a-z-]+|[a-zA-Z.]+ in ONESHOT_DEPLOY_POLICY)$/
 
 /**
  * Keeps what the environment holds out of what is told of a problem. Messages quote a value, escaped or in part: rather

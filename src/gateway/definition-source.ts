@@ -1,11 +1,11 @@
 /*
  * What may be shown of a definition: everything, except the values of what looks like a secret. A reference to the
- * gateway's environment or to a parameter is not one. Every pattern here takes time in proportion to the text alone.
+ * gateway's environment, to a parameter or into a webhook's body is not one. Every pattern here takes time in proportion to the text alone.
  */
 import { isMap } from '../core/definition/shape.ts'
 
 const secret = /pass|pwd|token|secret|key|credential|auth|private/i
-const reference = /^(["']?)(?:\$\w+|\$\{\w+\}|\$\{\{\s*\w+\s*\}\})\1$/
+const reference = /^(["']?)(?:\$\w+|\$\{\w+\}|\$\{\{\s*\w+\s*\}\}|\$[.[]\S*)\1$/
 const MASK = '***'
 
 const telling = String.raw`[\w-]*?(?:${secret.source})`

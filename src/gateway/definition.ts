@@ -7,6 +7,8 @@ import type {
 } from '../core/definition/definition.ts'
 import { parseDefinition } from '../core/definition/definition.ts'
 import { toFunctionSpec } from '../core/definition/spec.ts'
+import { checkDeployed, checkReferences } from '../core/deploy-check.ts'
+import type { DeployPolicy } from '../core/deploy-policy.ts'
 import { parseEnvFile } from '../core/env-file.ts'
 import type { FunctionSpec } from '../core/function.ts'
 import { absolutePath } from '../core/path.ts'
@@ -16,6 +18,7 @@ import { checkSwarm } from '../core/swarm-policy.ts'
 import { placeholdersIn } from '../core/template.ts'
 import type { DefinitionDocument, FileProblem } from './definition-document.ts'
 import { firstOf, readDocument } from './definition-document.ts'
+import { readTriggerSecrets } from './definition-secret.ts'
 import { readTextFile } from './text-file.ts'
 
 export type { FileProblem } from './definition-document.ts'
@@ -34,11 +37,13 @@ export interface DefinitionSettings {
   readonly home: string
   /** Fills in `${VAR}`. */
   readonly environment: Readonly<Record<string, string | undefined>>
+  /** The definition is no file of the operator's: it has to keep to this. */
+  readonly deployPolicy?: DeployPolicy
 }
 
 export type ReadDefinition = {
-  /** The env files that were asked for, absolute: a change of them changes the function. */
-  readonly envFiles: readonly string[]
+  /** The other files that it names and that were read, absolute: a change of them changes the function. */
+  readonly readFiles: readonly string[]
 } & (
   | {
       readonly spec: FunctionSpec
@@ -58,35 +63,50 @@ export async function readDefinition(
 ): Promise<ReadDefinition> {
   const document = readDocument(basename(file), text, settings.environment)
   const { source, value, warnings, locate } = document
-  const refused = (problems: readonly DefinitionProblem[], envFiles: readonly string[] = []) => ({
+  const refused = (problems: readonly DefinitionProblem[], readFiles: readonly string[] = []) => ({
     problems: firstOf(problems).map((problem) => locate(hinted(problem))),
-    envFiles,
+    readFiles,
   })
-  if (document.problems.length > 0) return { problems: document.problems, envFiles: [] }
+  if (document.problems.length > 0) return { problems: document.problems, readFiles: [] }
   const misplaced = findMisplaced(value)
   if (misplaced.length > 0) return refused(misplaced)
   const { definition, problems } = parseDefinition(value)
   if (!definition) return refused(explained(problems))
+  const { deployPolicy: policy } = settings
+  const foreign = policy
+    ? checkReferences({ definition, value, unset: document.unset }, policy)
+    : []
+  if (foreign.length > 0) return refused(foreign)
 
   const folder = dirname(resolve(file))
   const env = await readEnvFiles(definition, folder, settings.environment)
   if (env.problems.length > 0) return refused(env.problems, env.files)
   const { defaults, home, environment } = settings
-  const surroundings = { defaults, folder, home, environment, envFile: env.variables }
+  const read = await readTriggerSecrets(definition, file, environment)
+  const files = [...env.files, ...read.files]
+  if (read.problems.length > 0) return refused(read.problems, files)
+  const { secrets } = read
+  const surroundings = { defaults, folder, home, environment, envFile: env.variables, secrets }
   const converted = toFunctionSpec(functionName(file), definition, surroundings)
-  if (!converted.spec) return refused(converted.problems, env.files)
-  const { spec } = converted
+  if (!converted.spec) return refused(converted.problems, files)
   const engine = { sockets: settings.dockerSocketPaths, folders: settings.engineFolders }
-  const breaches = checkPolicy(spec, settings.allowed, engine)
-  if (breaches.length > 0) return refused(breaches, env.files)
+  const { spec, problems: breaches } = policy
+    ? checkDeployed(converted.spec, definition, policy, engine)
+    : { spec: converted.spec, problems: checkPolicy(converted.spec, settings.allowed, engine) }
+  if (breaches.length > 0) return refused(breaches, files)
   const isSwarm = settings.backend === 'swarm'
   const impossible = isSwarm ? checkSwarm(spec) : []
-  if (impossible.length > 0) return refused(impossible, env.files)
+  if (impossible.length > 0) return refused(impossible, files)
   return {
     spec,
     source,
-    warnings: [...warnings, ...env.warnings, ...(isSwarm ? [] : unusedKeys(spec))],
-    envFiles: env.files,
+    warnings: [
+      ...warnings,
+      ...env.warnings,
+      ...read.warnings,
+      ...(isSwarm ? [] : unusedKeys(spec)),
+    ],
+    readFiles: files,
   }
 }
 
@@ -140,7 +160,8 @@ function explained(problems: readonly DefinitionProblem[]): readonly DefinitionP
   return compose.length > 0 ? compose : problems
 }
 
-function hinted({ path, message, known }: DefinitionProblem): DefinitionProblem {
+/** With what may have been meant by an unknown key. */
+export function hinted({ path, message, known }: DefinitionProblem): DefinitionProblem {
   const key = String(path.at(-1))
   // A longer one is no slip of the pen, and takes its time to compare.
   const meant = known && key.length <= 100 ? closest(key, [...known]) : undefined

@@ -36,7 +36,7 @@ environment: { C: "3" }
     D: "'$OUTER'",
     T: '${{ p }}',
   })
-  expect(result.envFiles).toEqual(
+  expect(result.readFiles).toEqual(
     ['one.env', 'two.env', 'raw.env', 'none.env'].map((name) => join(folder, name)),
   )
 })
@@ -49,7 +49,7 @@ test('an env file that is missing, broken or no file is told of', async () => {
     { key: 'env_file', line: 2, message: 'broken.env:2: expected NAME=value' },
     { key: 'env_file', line: 2, message: '. is not a regular file' },
   ])
-  expect(result.envFiles).toHaveLength(3)
+  expect(result.readFiles).toHaveLength(3)
 })
 
 test('a variable that an env file asks for and nobody has set is warned of', async () => {

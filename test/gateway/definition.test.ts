@@ -9,7 +9,7 @@ test('an image alone makes a function, with everything safe by default', async (
   expect(await read('image: busybox')).toEqual({
     source: { image: 'busybox' },
     warnings: [],
-    envFiles: [],
+    readFiles: [],
     spec: {
       name: 'test',
       timeoutMs: 60_000,
@@ -29,6 +29,8 @@ test('an image alone makes a function, with everything safe by default', async (
         onTimeout: false,
       },
       retriesAreAsked: false,
+      isPublic: false,
+      triggers: [],
       container: {
         image: 'busybox',
         environment: {},

@@ -26,6 +26,7 @@ import {
 } from './scalar.ts'
 import type { DefinitionProblem } from './shape.ts'
 import { listOf, mapping, oneOf, recordOf, refuse, scalar, toProblems } from './shape.ts'
+import { triggers } from './trigger.ts'
 import { tmpfs, volumes } from './volume.ts'
 import { ParameterSchema } from '../parameter-schema.ts'
 import { showBytes } from '../units.ts'
@@ -144,6 +145,8 @@ const ownKeys = {
   retries: retries.exactOptional(),
   maxAge: duration.exactOptional(),
   callback: callback.exactOptional(),
+  public: flag.exactOptional(),
+  triggers: triggers.exactOptional(),
 }
 
 const composeKeys = {

@@ -77,6 +77,19 @@ export function oneOf<B extends Branches>(expected: string, branches: B, show = 
   })
 }
 
+/** Chooses the branch by what stands under `key` of a map: the branch reads the whole map, that key included. */
+export function taggedBy<B extends Readonly<Record<string, z.ZodType>>>(key: string, branches: B) {
+  const names = Object.keys(branches).join(', ')
+  return z.unknown().transform((value, context): z.output<B[keyof B]> => {
+    if (!isMap(value)) return refuse(context, `expected a map, got ${describe(value)}`)
+    const tag = value[key]
+    if (typeof tag !== 'string' || !Object.hasOwn(branches, tag)) {
+      return refuse(context, `expected one of ${names}, got ${describe(tag)}`, { path: [key] })
+    }
+    return adopt(branches[tag]!.safeParse(value), context) as z.output<B[keyof B]>
+  })
+}
+
 /** A map from free keys to what `item` reads. Null is given to `item` as it is. */
 export function recordOf<T extends z.ZodType>(item: T) {
   return z.unknown().transform((value, context): Record<string, z.output<T>> => {

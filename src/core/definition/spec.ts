@@ -3,6 +3,8 @@ import { MAX_OUTPUT_BYTES } from './definition.ts'
 import { toMounts } from './mount.ts'
 import { checkLengths, checkParameters, checkPlaceholders } from './parameters.ts'
 import type { Report } from './shape.ts'
+import type { ReadSecrets } from './trigger.ts'
+import { toTriggers } from './trigger.ts'
 import type { ContainerSpec, FunctionSpec } from '../function.ts'
 import { valueOf } from '../interpolate.ts'
 import { MAX_VARIABLE_BYTES } from '../parameters.ts'
@@ -21,6 +23,8 @@ export interface DefinitionSurroundings {
   readonly environment: Readonly<Record<string, string | undefined>>
   /** What the definition's env files say, the later ones winning. */
   readonly envFile: Readonly<Record<string, string>>
+  /** What its webhooks' secrets are. */
+  readonly secrets: ReadSecrets
 }
 
 export type ConvertedDefinition =
@@ -57,6 +61,13 @@ export function toFunctionSpec(
     retriesAreAsked: definition.retries !== undefined && retries.max > 0,
     ...(definition.maxAge !== undefined && { maxAgeMs: definition.maxAge }),
     ...(definition.callback && { callback: definition.callback }),
+    isPublic: definition.public ?? false,
+    triggers: toTriggers(
+      definition.triggers ?? [],
+      { name, parameters },
+      surroundings.secrets,
+      report,
+    ),
     ...(description !== undefined && { description }),
     ...(concurrency !== undefined && { concurrency }),
   }

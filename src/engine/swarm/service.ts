@@ -147,13 +147,18 @@ function toContainerSpec(plan: ServicePlan, labels: Record<string, string>) {
  * The environment, which swarm fills in as a template of Go's: what a definition says there, such as
  * `{{.Node.Hostname}}`, is meant so; what a call gives is not.
  */
-function toTemplated({ container: { environment }, spec }: Task): Record<string, string> {
+function toTemplated({
+  container: { environment },
+  spec,
+  ownVariables = [],
+}: Task): Record<string, string> {
   const written = spec.container.environment
   const given = (name: string) => escapeTemplate(environment[name] ?? '')
   return Object.fromEntries(
     Object.keys(environment).map((name) => {
       const template = written[name]
-      const isOverridden = template === undefined || name in spec.parameters
+      const isOverridden =
+        template === undefined || name in spec.parameters || ownVariables.includes(name)
       return [name, isOverridden ? given(name) : fillPlaceholders(template, given)]
     }),
   )

@@ -127,6 +127,15 @@ describe('the environment', () => {
   })
 })
 
+test('a variable that the call brings is text, also if the definition has one of that name', () => {
+  const { task, ...rest } = plan({
+    written: { environment: { NODE: '{{.Node.Hostname}}' } },
+    filled: { environment: { NODE: '{{.Node.ID}}' } },
+  })
+  const spec = toServiceSpec({ ...rest, task: { ...task, ownVariables: ['NODE'] } })
+  expect(spec.TaskTemplate.ContainerSpec.Env).toEqual(['NODE={{"{{"}}.Node.ID}}'])
+})
+
 describe('an input', () => {
   const config = { id: 'c', name: 'oneshot-i' }
   const argv = ['cat', '-']
