@@ -1,5 +1,6 @@
 import type { Logger } from 'pino'
 import type { Spool, Store } from '../store/store.ts'
+import { cleanHooks } from './hook-clean.ts'
 
 export interface CleanerDeps {
   readonly store: Store
@@ -27,7 +28,7 @@ const SMALL_BATCH = 4
 /** Draft of the Idempotency-Key header: a server says how long it remembers. */
 const KEY_MS = 24 * 60 * 60_000
 
-/** Forgets what is too old, and the oldest of what is too much. */
+/** Forgets what is too old, and the oldest of what is too much: calls, and deliveries to webhooks. */
 export function startCleaner(deps: CleanerDeps): Cleaner {
   const { store, spool, retentionMs, maxBytes, clock, logger } = deps
   let cleaning: Promise<void> | undefined
@@ -38,6 +39,7 @@ export function startCleaner(deps: CleanerDeps): Cleaner {
   async function cleanOnce(): Promise<void> {
     try {
       await store.invocations.removeKeysBefore(clock() - KEY_MS)
+      await cleanHooks(store.hooks, clock(), maxBytes, logger, isClosed)
       await removeOld()
       await removeExcess()
     } catch (error) {

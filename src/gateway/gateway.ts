@@ -13,6 +13,9 @@ import type { Catalog } from './catalog.ts'
 import { createAttempts } from './attempt.ts'
 import type { Deliverer, Send } from './deliver.ts'
 import { createDeliverer } from './deliver.ts'
+import { createHookRegistry } from './hook-registry.ts'
+import type { Hooks } from './hooks.ts'
+import { createHooks } from './hooks.ts'
 import type { Invocations } from './invocations.ts'
 import { createInvocations } from './invocations.ts'
 import type { Invoker, Observer } from './invoke.ts'
@@ -32,7 +35,7 @@ export interface GatewayDeps {
   readonly send: Send
   /** With each of them callbacks are signed. */
   readonly secrets: readonly Uint8Array[]
-  readonly catalog: Pick<Catalog, 'get'>
+  readonly catalog: Pick<Catalog, 'get' | 'list'>
   /** The most accepted calls that may wait. */
   readonly maxQueued: number
   readonly observer: Observer
@@ -52,11 +55,12 @@ export interface Gateway {
   readonly acceptor: Acceptor
   readonly invocations: Invocations
   readonly deliverer: Deliverer
+  readonly hooks: Hooks
   readonly live: LiveCalls
   readonly engine: Envelope['engine']
   readonly findSpec: (functionName: string) => FunctionSpec | undefined
   /** Accepts the same call once more: its id. Throws `input_not_kept`, and what `accept` does. */
-  replay(invocation: Invocation, callId: string): Promise<string>
+  replay(invocation: Invocation, callId: string, caller?: string): Promise<string>
   /** The hosts of the engine, and what runs there. Rejects with `engine_unreachable`. */
   listNodes(): Promise<readonly Node[]>
   /** Takes up what a former process had in its hands. Until then nothing may be swept. */
@@ -93,6 +97,8 @@ export function createGateway(deps: GatewayDeps): Gateway {
       // The answer comes first.
       setImmediate(() => observer.settled(invocation))
       if (delivery) deliverer.added(delivery)
+      // Another one of the group has its turn now.
+      if (invocation.group) worker.wake()
     },
     onRequeued: () => worker.added(),
     onUnreachable: (time) => worker.pause(time),
@@ -105,11 +111,18 @@ export function createGateway(deps: GatewayDeps): Gateway {
     worker,
     called: observer.called,
     isClosed: () => closed,
+    cancel(id) {
+      invocations.cancel(id).catch((error: unknown) => {
+        deps.logger.error({ err: error, invocation: id }, 'a call could not be replaced')
+      })
+    },
   })
   const invocations = createInvocations({ store, spool, live, worker })
+  const hooks = createHooks({ ...deps, registry: createHookRegistry(deps), acceptor })
 
-  async function replay(invocation: Invocation, callId: string): Promise<string> {
-    const { id, functionName, parameters, labels, hasInput, callback } = invocation
+  async function replay(invocation: Invocation, callId: string, caller?: string): Promise<string> {
+    const { id, functionName, parameters, environment, labels, hasInput, callback } = invocation
+    const { trigger, group } = invocation
     const spec = findSpec(functionName)
     if (!('container' in spec)) throw new OneshotError(spec.code, spec.detail)
     const input = hasInput ? await store.invocations.findInput(id) : undefined
@@ -121,8 +134,12 @@ export function createGateway(deps: GatewayDeps): Gateway {
     const accepted = await acceptor.accept({
       spec,
       parameters,
+      environment,
+      trigger,
+      group,
       input: input && spool.readInput(id, input),
       callId,
+      caller,
       labels,
       callbackUrl: callback?.url,
       replayOf: id,
@@ -135,17 +152,22 @@ export function createGateway(deps: GatewayDeps): Gateway {
     acceptor,
     invocations,
     deliverer,
+    hooks,
     live,
     engine: engine.kind,
     findSpec: findReady,
     replay,
     listNodes: () => listNodes({ engine, store, invocations }),
     async start() {
+      hooks.changed()
       await recover({ ...deps, attempts, live, findSpec })
       await worker.start()
       deliverer.start()
     },
-    wake: () => worker.wake(),
+    wake() {
+      hooks.changed()
+      worker.wake()
+    },
     async close(boundMs) {
       closed = true
       worker.close()

@@ -1,8 +1,10 @@
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client'
 import { OneshotError } from '../core/error.ts'
 import type { Settled } from '../core/invocation.ts'
+import type { HookVerdict } from '../core/webhook/delivery.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { Admission } from './admission.ts'
+import type { TickOutcome } from './schedule-tick.ts'
 
 export interface MetricsDeps {
   readonly engine: Pick<Engine, 'armed'>
@@ -16,13 +18,17 @@ export interface Metrics {
   refused(functionName: string, error: unknown): void
   /** A call's answer is out, or broken off. */
   answered(functionName: string, status: number, seconds: number): void
+  /** Something came to a webhook that there is: its verdict, or `failed`. */
+  delivered(hook: string, verdict: HookVerdict | 'failed'): void
+  /** A schedule of this function has ticked, or was to. */
+  ticked(functionName: string, outcome: TickOutcome): void
   /** In the text format of Prometheus. */
   render(): Promise<{ readonly type: string; readonly text: string }>
 }
 
 const SECONDS = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800]
 
-/** What is counted and measured. Functions are labels: only those of the catalog may come here. */
+/** What is counted and measured. Functions and webhooks are labels: only those of the catalog may come here. */
 export function createMetrics({ engine, admission }: MetricsDeps): Metrics {
   const registry = new Registry()
   const registers = [registry]
@@ -51,6 +57,18 @@ export function createMetrics({ engine, admission }: MetricsDeps): Metrics {
     name: 'oneshot_engine_errors_total',
     help: 'What the engine failed at, by the error code of the call',
     labelNames: ['code'],
+    registers,
+  })
+  const deliveries = new Counter({
+    name: 'oneshot_hook_deliveries_total',
+    help: 'What came to webhooks, by what became of it',
+    labelNames: ['hook', 'verdict'],
+    registers,
+  })
+  const ticks = new Counter({
+    name: 'oneshot_schedule_ticks_total',
+    help: 'Ticks of schedules, by what came of them: accepted, dropped (the one before was under way), missed (several in a row count once)',
+    labelNames: ['function', 'outcome'],
     registers,
   })
   // The names that dashboards made for OpenFaaS ask for.
@@ -120,6 +138,8 @@ export function createMetrics({ engine, admission }: MetricsDeps): Metrics {
       answers.inc(labels)
       answerSeconds.observe(labels, seconds)
     },
+    delivered: (hook, verdict) => deliveries.inc({ hook, verdict }),
+    ticked: (functionName, outcome) => ticks.inc({ function: functionName, outcome }),
     async render() {
       return { type: registry.contentType, text: await registry.metrics() }
     },

@@ -4,44 +4,69 @@ import { OneshotError } from '../core/error.ts'
 /** As JSON, with room for escapes: a call's parameters are at most 1 MiB in all. */
 const MAX_BODY_BYTES = 2 * 1024 * 1024
 const FIRST_BYTES = 16 * 1024
-const STALL_MS = 60_000
+/** The pace that a sender must keep up: about what a bad line of the last century had. */
+const LEAST_PACE: Pace = { bytes: 64 * 1024, perMs: 60_000 }
+
+/** At least so many bytes in so many milliseconds of waiting for them. */
+export interface Pace {
+  readonly bytes: number
+  readonly perMs: number
+}
+
+/** What is told of a body that can't be read to its end. */
+export interface BodyRules {
+  readonly maxBytes: number
+  /** Such as "parameters". */
+  readonly what: string
+  readonly tooLarge: () => OneshotError
+  readonly late: string
+}
 
 /**
- * Reads a whole body of parameters. Throws `input_too_large` (above 2 MiB), `request_timeout` at `deadlineAt`
- * (milliseconds since the epoch), `queue_full` if too much is being read already, or the connection's own error.
+ * Reads a whole body, which counts as held until `use` is done with it. Throws `input_too_large`, `request_timeout` at `deadlineAt` (milliseconds since the
+ * epoch), `queue_full` if too much is being held already, or the connection's own error.
  */
-export type BodyReader = (
+export type BodyReader = <T = Uint8Array>(
   incoming: IncomingMessage,
   askForBody: () => void,
   deadlineAt: number,
-) => Promise<Uint8Array>
+  rules?: BodyRules,
+  use?: (body: Uint8Array) => Promise<T>,
+) => Promise<T>
 
-/** `maxHeldBytes` bounds the bodies that are being read at one time, of all calls together. */
+/** `maxHeldBytes` bounds the bodies that are held at one time, of all calls together. */
 export function createBodyReader(maxHeldBytes: number, clock: () => number): BodyReader {
   let heldBytes = 0
 
-  function hold(bytes: number): void {
+  function hold(bytes: number, what: string): void {
     if (heldBytes + bytes > maxHeldBytes) {
-      const detail = 'The gateway reads as many parameters as it can hold: try again later.'
+      const detail = `The gateway reads as many ${what} as it can hold: try again later.`
       throw new OneshotError('queue_full', detail, { retryAfterSeconds: 1 })
     }
     heldBytes += bytes
   }
 
-  return async (incoming, askForBody, deadlineAt) => {
-    if (Number(incoming.headers['content-length'] ?? 0) > MAX_BODY_BYTES) throw tooLarge()
-    const body = streamBody(incoming, askForBody, MAX_BODY_BYTES, tooLarge)
-    const deadline = startDeadline(deadlineAt - clock())
+  return async (
+    incoming,
+    askForBody,
+    deadlineAt,
+    rules = PARAMETERS,
+    use = (body) => Promise.resolve(body as never),
+  ) => {
+    const { maxBytes, what, tooLarge, late } = rules
+    if (Number(incoming.headers['content-length'] ?? 0) > maxBytes) throw tooLarge()
+    const body = unlessStalled(incoming, streamBody(incoming, askForBody, maxBytes, tooLarge))
+    const deadline = startDeadline(deadlineAt - clock(), late)
     let buffer = Buffer.alloc(0)
     let length = 0
     try {
       for (;;) {
         const { done, value: chunk } = await Promise.race([body.next(), deadline.passed])
-        if (done) return buffer.subarray(0, length)
+        if (done) break
         const wanted = length + chunk.length
         if (wanted > buffer.length) {
-          const size = Math.min(Math.max(wanted, buffer.length * 2, FIRST_BYTES), MAX_BODY_BYTES)
-          hold(size - buffer.length)
+          const size = Math.min(Math.max(wanted, buffer.length * 2, FIRST_BYTES), maxBytes)
+          hold(size - buffer.length, what)
           const grown = Buffer.allocUnsafeSlow(size)
           buffer.copy(grown, 0, 0, length)
           buffer = grown
@@ -49,6 +74,8 @@ export function createBodyReader(maxHeldBytes: number, clock: () => number): Bod
         buffer.set(chunk, length)
         length = wanted
       }
+      deadline.dispose()
+      return await use(buffer.subarray(0, length))
     } finally {
       deadline.dispose()
       heldBytes -= buffer.length
@@ -76,25 +103,38 @@ export async function* streamBody(
   return undefined
 }
 
-/** The same for a body that nobody's deadline bounds: when nothing of it has come for so long, its connection is closed. */
+/**
+ * The same, unless its sender is too slow: then its connection is closed. Only the time counts that is spent waiting for it, not that of a reader who takes
+ * his own; and the pace is that of the whole window, so that a byte now and then does not hold a connection for ever.
+ */
 export async function* unlessStalled(
   incoming: IncomingMessage,
-  body: AsyncIterable<Uint8Array>,
-  stallMs = STALL_MS,
+  body: AsyncGenerator<Uint8Array, undefined>,
+  pace = LEAST_PACE,
 ): AsyncGenerator<Uint8Array, undefined> {
-  const timer = setTimeout(() => {
-    const detail = `Nothing of the body has come for ${stallMs / 1000} s: send it again, faster.`
+  let waitedMs = 0
+  let bytes = 0
+  const giveUp = () => {
+    const detail = `Less than ${pace.bytes} bytes of the body have come in ${pace.perMs / 1000} s: send it again, faster.`
     incoming.destroy(new OneshotError('request_timeout', detail))
-  }, stallMs)
+  }
   try {
-    for await (const chunk of body) {
-      timer.refresh()
+    for (;;) {
+      const since = performance.now()
+      const timer = setTimeout(giveUp, Math.max(0, pace.perMs - waitedMs))
+      const { done, value: chunk } = await body.next().finally(() => clearTimeout(timer))
+      if (done) return undefined
+      waitedMs += performance.now() - since
+      bytes += chunk.length
+      if (bytes >= pace.bytes) {
+        waitedMs = 0
+        bytes = 0
+      }
       yield chunk
     }
   } finally {
-    clearTimeout(timer)
+    await body.return(undefined)
   }
-  return undefined
 }
 
 function tooLarge(): OneshotError {
@@ -102,11 +142,19 @@ function tooLarge(): OneshotError {
   return new OneshotError('input_too_large', detail)
 }
 
-function startDeadline(ms: number): { readonly passed: Promise<never>; dispose(): void } {
+const PARAMETERS: BodyRules = {
+  maxBytes: MAX_BODY_BYTES,
+  what: 'parameters',
+  tooLarge,
+  late: "The function's timeout ran out before its parameters had come: send them faster, or raise timeout in its definition.",
+}
+
+function startDeadline(
+  ms: number,
+  detail: string,
+): { readonly passed: Promise<never>; dispose(): void } {
   const { promise, reject } = Promise.withResolvers<never>()
   promise.catch(() => {})
-  const detail =
-    "The function's timeout ran out before its parameters had come: send them faster, or raise timeout in its definition."
   const timer = setTimeout(() => reject(new OneshotError('request_timeout', detail)), ms)
   return { passed: promise, dispose: () => clearTimeout(timer) }
 }

@@ -78,8 +78,11 @@ describe('by age', () => {
     await add('old', 9 * DAY - 1)
     await add('young', 9 * DAY)
     await clean()
-    expect(await add('old', 10 * DAY)).toBeUndefined()
-    expect(await add('young', 10 * DAY)).toMatchObject({ fingerprint: 'f' })
+    expect(await add('old', 10 * DAY)).toEqual({ kind: 'added' })
+    expect(await add('young', 10 * DAY)).toMatchObject({
+      kind: 'repeated',
+      holder: { fingerprint: 'f' },
+    })
   })
 })
 

@@ -13,7 +13,7 @@ import { openSqliteStore } from '../../src/store/sqlite.ts'
 import { functionSpec } from '../function-spec.ts'
 import { createFakeEngine } from './fake-engine.ts'
 
-interface Options extends Partial<Omit<GatewayDeps, 'engine' | 'store' | 'spool' | 'catalog'>> {
+interface Options extends Partial<Omit<GatewayDeps, 'engine' | 'store' | 'spool'>> {
   readonly concurrency?: number
   readonly queueLength?: number
   readonly specs?: readonly FunctionSpec[]
@@ -48,6 +48,16 @@ export async function startGateway({
   const spool = createSpool({ folder: data, clock })
   const known = new Map(specs.map((spec) => [spec.name, spec]))
   const catalog = {
+    list: () =>
+      Array.from(known.values(), (spec) => ({
+        name: spec.name,
+        origin: 'file' as const,
+        file: `${spec.name}.yml`,
+        state: 'ready' as const,
+        spec,
+        source: {},
+        warnings: [],
+      })),
     get(name: string) {
       if (broken.includes(name)) throw new OneshotError('function_broken', 'no')
       const spec = known.get(name)

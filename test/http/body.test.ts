@@ -1,7 +1,9 @@
 import type { IncomingMessage } from 'node:http'
 import { PassThrough } from 'node:stream'
-import { describe, expect, test } from 'vitest'
-import { createBodyReader, unlessStalled } from '../../src/http/body.ts'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { OneshotError } from '../../src/core/error.ts'
+import type { Pace } from '../../src/http/body.ts'
+import { createBodyReader, streamBody, unlessStalled } from '../../src/http/body.ts'
 
 function body(...chunks: readonly string[]) {
   const stream = Object.assign(new PassThrough({ highWaterMark: 1 << 20 }), { headers: {} })
@@ -47,6 +49,35 @@ describe('the reader of bodies', () => {
     expect(await read(next)).toHaveLength(30_000)
   })
 
+  test('counts a body as held until whoever uses it is done, whether well or not', async () => {
+    const read = createBodyReader(50_000, Date.now)
+    const rules = {
+      maxBytes: 40_000,
+      what: 'deliveries',
+      tooLarge: () => new OneshotError('input_too_large', 'too large'),
+      late: 'late',
+    }
+    const readAnd = (length: number, use: (bytes: Uint8Array) => Promise<number>) => {
+      const stream = body('a'.repeat(length))
+      stream.end()
+      const incoming = stream as unknown as IncomingMessage
+      return read(incoming, () => {}, Date.now() + 60_000, rules, use)
+    }
+    const used = Promise.withResolvers<number>()
+    const started = Promise.withResolvers<void>()
+    const using = readAnd(30_000, () => {
+      started.resolve()
+      return used.promise
+    })
+    await started.promise
+    const count = ({ length }: Uint8Array) => Promise.resolve(length)
+    await expect(readAnd(30_000, count)).rejects.toMatchObject({ code: 'queue_full' })
+    used.reject(new Error('refused'))
+    await expect(using).rejects.toThrow('refused')
+    expect(await readAnd(30_000, count)).toBe(30_000)
+    await expect(readAnd(40_001, count)).rejects.toThrow('too large')
+  })
+
   test('refuses a body above 2 MiB', async () => {
     const stream = body(...Array.from({ length: 3 }, () => 'a'.repeat(1 << 20)))
     await expect(reader(1 << 30)(stream)).rejects.toMatchObject({ code: 'input_too_large' })
@@ -54,8 +85,17 @@ describe('the reader of bodies', () => {
 })
 
 describe('the body of a call that nobody waits for', () => {
-  const take = (stream: ReturnType<typeof body>, stallMs?: number) =>
-    unlessStalled(stream as unknown as IncomingMessage, stream, stallMs)
+  const take = (stream: ReturnType<typeof body>, pace?: Pace) => {
+    const incoming = stream as unknown as IncomingMessage
+    return unlessStalled(
+      incoming,
+      streamBody(incoming, () => {}, Infinity, never),
+      pace,
+    )
+  }
+  const never = (): OneshotError => {
+    throw new Error('it is not too long')
+  }
 
   test('is passed on as it comes, and fails as it fails', async () => {
     const stream = body('a')
@@ -66,8 +106,40 @@ describe('the body of a call that nobody waits for', () => {
   })
 
   test('is refused when nothing of it comes any more', async () => {
-    const chunks = take(body('some'), 10)[Symbol.asyncIterator]()
+    const chunks = take(body('some'), { bytes: 100, perMs: 10 })[Symbol.asyncIterator]()
     expect(String((await chunks.next()).value)).toBe('some')
     await expect(chunks.next()).rejects.toMatchObject({ code: 'request_timeout' })
+  })
+
+  test('is refused when it comes byte by byte, however long that goes on', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+    onTestFinished(() => void vi.useRealTimers())
+    const stream = body()
+    const chunks = take(stream, { bytes: 100, perMs: 60_000 })[Symbol.asyncIterator]()
+    for (let second = 0; second < 55; second += 5) {
+      const next = chunks.next()
+      await vi.advanceTimersByTimeAsync(5_000)
+      stream.write('a')
+      expect(String((await next).value)).toBe('a')
+    }
+    const last = chunks.next()
+    last.catch(() => {})
+    await vi.advanceTimersByTimeAsync(5_000)
+    await expect(last).rejects.toMatchObject({ code: 'request_timeout' })
+  })
+
+  test('may come slowly if it keeps the pace, and wait for a slow reader', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+    onTestFinished(() => void vi.useRealTimers())
+    const stream = body()
+    const chunks = take(stream, { bytes: 2, perMs: 60_000 })[Symbol.asyncIterator]()
+    for (let round = 0; round < 10; round += 1) {
+      const next = chunks.next()
+      await vi.advanceTimersByTimeAsync(25_000)
+      stream.write('a')
+      expect(String((await next).value)).toBe('a')
+      // The reader takes its time.
+      await vi.advanceTimersByTimeAsync(1_000_000)
+    }
   })
 })
