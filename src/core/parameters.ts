@@ -246,7 +246,9 @@ function toText(value: ParameterValue): string {
   return typeof value === 'string' ? value : (JSON.stringify(value) ?? '')
 }
 
-function pointer(path: readonly (string | number)[]): string {
+/** To what is at `path` of a request's body (RFC 6901, as a URI fragment). A long key is cut. */
+export function pointer(path: readonly (string | number)[]): string {
+  if (path.length === 0) return '#'
   const keys = path.map((key) => cut(String(key)))
   const tokens = keys.map((key) => key.replaceAll('~', '~0').replaceAll('/', '~1'))
   return `#/${tokens.map((token) => encodeURIComponent(token.toWellFormed())).join('/')}`

@@ -22,3 +22,8 @@ export function isFileName(text: string): boolean {
 export function isInside(path: string, folder: string): boolean {
   return path === folder || path.startsWith(folder === '/' ? '/' : `${folder}/`)
 }
+
+/** One spelling of an absolute path of the engine's host: `/var/run` is a link to `/run` almost everywhere. */
+export function hostPath(path: string): string {
+  return absolutePath(path).replace(/^\/var\/run(?=\/|$)/, '/run')
+}

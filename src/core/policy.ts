@@ -1,6 +1,6 @@
 import type { ContainerSpec, DeviceMapping, FunctionSpec } from './function.ts'
 import type { Mount, VolumeMount } from './mount.ts'
-import { absolutePath, isDeviceName, isInside } from './path.ts'
+import { absolutePath, hostPath, isDeviceName, isInside } from './path.ts'
 
 /** What only the operator can allow, because it gives a function the host, or part of it. */
 export const allowances = [
@@ -25,7 +25,8 @@ export interface EnginePaths {
   readonly folders: readonly string[]
 }
 
-interface Need {
+/** Something that only the operator can allow. */
+export interface Need {
   readonly path: PolicyProblem['path']
   readonly what: string
   readonly allowance: Allowance
@@ -40,19 +41,22 @@ export function checkPolicy(
   allowed: ReadonlySet<Allowance>,
   engine: EnginePaths,
 ): PolicyProblem[] {
-  const { container } = spec
-  const needs = [
-    ...privileges(container),
-    ...namespaces(container),
-    ...container.devices.flatMap(deviceNeeds),
-    ...container.mounts.flatMap((mount) => mountNeeds(mount, engine)),
-  ]
-  return needs
+  return findNeeds(spec, engine)
     .filter(({ allowance }) => !allowed.has(allowance))
     .map(({ path, what, allowance }) => ({
       path,
       message: `${what}: the operator can allow it with ONESHOT_ALLOW=${allowance}`,
     }))
+}
+
+/** What `checkPolicy` goes by. */
+export function findNeeds({ container }: FunctionSpec, engine: EnginePaths): Need[] {
+  return [
+    ...privileges(container),
+    ...namespaces(container),
+    ...container.devices.flatMap(deviceNeeds),
+    ...container.mounts.flatMap((mount) => mountNeeds(mount, engine)),
+  ]
 }
 
 /** Each of these is a known way out of a container, or into the kernel. */
@@ -73,13 +77,23 @@ const dangerous = new Set([
   'SYS_TIME',
 ])
 
+/** A capability's name as the engine reads it: in upper case, without `CAP_`. */
+export function toCapability(name: string): string {
+  return name.trim().toUpperCase().replace(/^CAP_/, '')
+}
+
+/** `capability` as `toCapability` gives it. */
+export function isDangerous(capability: string): boolean {
+  return dangerous.has(capability)
+}
+
 function privileges({ privileged, capAdd, securityOpt }: ContainerSpec): Need[] {
   const needs: Need[] = []
   const need = (path: Need['path'], what: string) =>
     needs.push({ path, what, allowance: 'privileged' })
   if (privileged) need(['privileged'], 'a privileged container has the host')
   for (const [index, name] of capAdd.entries()) {
-    if (dangerous.has(name.trim().toUpperCase().replace(/^CAP_/, ''))) {
+    if (isDangerous(toCapability(name))) {
       need(['cap_add', index], `the capability ${name} is a way out of the container`)
     }
   }
@@ -178,21 +192,21 @@ const socketNames = /\/(?:docker|containerd|podman|crio|dockershim)\.sock$/
 const shared = new Set(['/', '/run', '/tmp'])
 
 function bindNeeds(source: string, readOnly: boolean, engine: EnginePaths): Need[] {
-  const path = canonical(source)
+  const path = hostPath(source)
   const needs: Need[] = []
   const isTheHost =
     roots.has(path) ||
     closed.some((folder) => isInside(path, folder)) ||
     (!readOnly && system.some((folder) => isInside(path, folder))) ||
-    engine.folders.map(canonical).some((own) => isInside(path, own) || isInside(own, path))
+    engine.folders.map(hostPath).some((own) => isInside(path, own) || isInside(own, path))
   if (isTheHost) {
     const what = `${source} is part of what the host is made of`
     needs.push({ path: ['volumes'], what, allowance: 'host-root' })
   }
   const leadsToSocket = engine.sockets.some((socket) => {
-    const folder = canonical(`${socket}/..`)
+    const folder = hostPath(`${socket}/..`)
     return (
-      isInside(canonical(socket), path) ||
+      isInside(hostPath(socket), path) ||
       isInside(absolutePath(socket), absolutePath(source)) ||
       (!shared.has(folder) && isInside(path, folder))
     )
@@ -202,9 +216,4 @@ function bindNeeds(source: string, readOnly: boolean, engine: EnginePaths): Need
     needs.push({ path: ['volumes'], what, allowance: 'docker-socket' })
   }
   return needs
-}
-
-/** `/var/run` is a link to `/run` almost everywhere. */
-function canonical(path: string): string {
-  return absolutePath(path).replace(/^\/var\/run(?=\/|$)/, '/run')
 }

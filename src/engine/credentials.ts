@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { z } from 'zod'
 import { OneshotError } from '../core/error.ts'
-import { parseReference } from './reference.ts'
+import { parseReference } from '../core/reference.ts'
 
 /** What the engine takes as `X-Registry-Auth`; the keys are Docker's. */
 export interface RegistryAuth {

@@ -4,8 +4,8 @@ import type { ContainerSpec } from '../core/function.ts'
 import type { Credentials } from './credentials.ts'
 import { ask } from './docker.ts'
 import { pullImage } from './pull.ts'
-import type { Reference } from './reference.ts'
-import { isImageId, parseReference } from './reference.ts'
+import type { Reference } from '../core/reference.ts'
+import { isImageId, parseReference } from '../core/reference.ts'
 import { withinMs } from './stop.ts'
 
 export interface Images {

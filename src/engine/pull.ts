@@ -2,7 +2,7 @@ import type Docker from 'dockerode'
 import { OneshotError } from '../core/error.ts'
 import type { RegistryAuth } from './credentials.ts'
 import { findStatus, toEngineError, toRegistryAuth } from './docker.ts'
-import type { Reference } from './reference.ts'
+import type { Reference } from '../core/reference.ts'
 
 export interface PullRequest {
   /** As the function names it. */

@@ -6,29 +6,12 @@ import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { OneshotError } from '../core/error.ts'
 import type { FunctionSpec } from '../core/function.ts'
-import type { DefinitionSettings, FileProblem, ReadDefinition } from './definition.ts'
+import type { CatalogEntry } from './catalog-entry.ts'
+import { FUNCTION_NAME, toBroken } from './catalog-entry.ts'
+import type { Deployed } from './deployed.ts'
+import type { DefinitionSettings, ReadDefinition } from './definition.ts'
 import { functionName, readDefinition, showProblem } from './definition.ts'
 import { readTextFile } from './text-file.ts'
-
-export type CatalogEntry = ReadyFunction | BrokenFunction
-
-interface ReadyFunction {
-  readonly name: string
-  /** The file's base name. */
-  readonly file: string
-  readonly state: 'ready'
-  readonly spec: FunctionSpec
-  /** As written, with the values of secrets masked: fit to be shown. */
-  readonly source: Readonly<Record<string, unknown>>
-  readonly warnings: readonly string[]
-}
-
-interface BrokenFunction {
-  readonly name: string
-  readonly file: string
-  readonly state: 'broken'
-  readonly problems: readonly FileProblem[]
-}
 
 export type CatalogEvent =
   | { readonly type: 'changed'; readonly entry: CatalogEntry }
@@ -39,14 +22,18 @@ export type CatalogEvent =
 export interface CatalogOptions {
   readonly folder: string
   readonly settings: DefinitionSettings
+  /** The functions that are no files. They are started and kept by the catalog. */
+  readonly deployed?: Deployed
   readonly onChange?: (event: CatalogEvent) => void
   /** How often the folder is looked at although nothing has told of a change. */
   readonly rescanMs?: number
 }
 
-/** The functions of a folder, one file each, kept as the folder changes. */
+/**
+ * The functions of a folder, one file each, kept as the folder changes; and the deployed ones, each for as long as no file has its name.
+ */
 export interface Catalog {
-  /** Rejects if the folder can't be read. */
+  /** Rejects if the folder can't be read, or the store. */
   start(): Promise<void>
   /** Looks at the folder now. */
   rescan(): Promise<void>
@@ -64,15 +51,13 @@ export interface Catalog {
 
 interface Known {
   readonly entry: CatalogEntry
-  readonly envFiles: readonly string[]
-  /** Tells one state of the file and its env files from another; undefined while that can't be told. */
+  readonly readFiles: readonly string[]
+  /** Tells one state of the file and what it reads from another; undefined while that can't be told. */
   readonly fingerprint: string | undefined
   /** Under which it was read. */
   readonly settings: DefinitionSettings
 }
 
-/** What a function may be called. */
-export const FUNCTION_NAME = /^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/
 const DEBOUNCE_MS = 50
 /** A file that changed this lately may change again without its time or size telling: it is read once more. */
 const SETTLING_MS = 2_000
@@ -80,11 +65,16 @@ const SETTLING_MS = 2_000
 export function createCatalog({
   folder,
   settings: initialSettings,
+  deployed,
   onChange,
   rescanMs = 2_000,
 }: CatalogOptions): Catalog {
   let settings = initialSettings
+  /** The files. */
   let known = new Map<string, Known>()
+  /** What is served, of files and else. */
+  let entries = new Map<string, CatalogEntry>()
+  const shadowing = new WeakMap<CatalogEntry, CatalogEntry>()
   let watcher: FSWatcher | undefined
   let timer: NodeJS.Timeout | undefined
   let debounce: NodeJS.Timeout | undefined
@@ -94,6 +84,12 @@ export function createCatalog({
   let unreadable: string | undefined
 
   async function start(): Promise<void> {
+    await deployed?.start({
+      settings: () => settings,
+      isOfFile: (name) => known.has(name),
+      changed: publish,
+      refuseUnknown,
+    })
     await scan()
     watcher = watchFolder()
     timer = setInterval(rescanSoon, rescanMs).unref()
@@ -145,33 +141,51 @@ export function createCatalog({
   }
 
   async function scan(): Promise<void> {
+    await deployed?.refresh()
     const next = new Map<string, Known>()
     for (const [name, files] of await findFiles(folder)) {
       next.set(name, await look(name, files, known.get(name)))
     }
-    const before = known
     known = next
-    for (const [name, { entry }] of next) {
-      if (entry !== before.get(name)?.entry) onChange?.({ type: 'changed', entry })
+    publish()
+  }
+
+  /** Tells what has changed. */
+  function publish(): void {
+    const next = new Map<string, CatalogEntry>(deployed?.entries)
+    for (const [name, { entry }] of known) next.set(name, next.has(name) ? shadowed(entry) : entry)
+    const before = entries
+    entries = next
+    for (const [name, entry] of next) {
+      if (entry !== before.get(name)) onChange?.({ type: 'changed', entry })
     }
     for (const name of before.keys()) if (!next.has(name)) onChange?.({ type: 'removed', name })
+  }
+
+  /** The same entry has the same shadow: it is told once. */
+  function shadowed(entry: CatalogEntry): CatalogEntry {
+    const warning = 'A function of this name is deployed as well: the file serves in its place.'
+    const made = shadowing.get(entry) ?? { ...entry, warnings: [...entry.warnings, warning] }
+    shadowing.set(entry, made)
+    return made
   }
 
   async function look(name: string, files: readonly string[], before?: Known): Promise<Known> {
     const readUnder = settings
     const paths = files.map((file) => join(folder, file))
-    const seen = await fingerprint([...paths, ...(before?.envFiles ?? [])])
+    const seen = await fingerprint([...paths, ...(before?.readFiles ?? [])])
     const isSame = seen !== undefined && seen === before?.fingerprint
     if (isSame && before?.settings === readUnder) return before
-    const { envFiles, ...read } = await readFunction(name, files, readUnder)
+    const { readFiles, ...read } = await readFunction(name, files, readUnder)
     const file = files[0]!
+    const origin = { origin: 'file', file } as const
     const entry: CatalogEntry = read.problems
-      ? { name, file, state: 'broken', problems: read.problems }
-      : { ...read, name, file, state: 'ready' }
+      ? { ...origin, name, state: 'broken', problems: read.problems, warnings: [] }
+      : { ...origin, ...read, name, state: 'ready' }
     return {
       entry: before && isDeepStrictEqual(entry, before.entry) ? before.entry : entry,
-      envFiles,
-      fingerprint: await fingerprint([...paths, ...envFiles]),
+      readFiles,
+      fingerprint: await fingerprint([...paths, ...readFiles]),
       settings: readUnder,
     }
   }
@@ -183,8 +197,8 @@ export function createCatalog({
   ): Promise<ReadDefinition> {
     const [file = '', second] = files
     const broken = (message: string): ReadDefinition => ({
-      problems: [{ file, line: 1, column: 1, key: '', message }],
-      envFiles: [],
+      problems: toBroken(file, message),
+      readFiles: [],
     })
     if (second !== undefined) return broken(`${second} has the same name: remove one of them`)
     if (!FUNCTION_NAME.test(name)) {
@@ -202,13 +216,15 @@ export function createCatalog({
   }
 
   function find(name: string): CatalogEntry | undefined {
-    return FUNCTION_NAME.test(name) ? known.get(name)?.entry : undefined
+    return FUNCTION_NAME.test(name) ? entries.get(name) : undefined
   }
 
   function getEntry(name: string): CatalogEntry {
-    const entry = find(name)
-    if (entry) return entry
-    const names = [...known.keys()].filter((each) => FUNCTION_NAME.test(each))
+    return find(name) ?? refuseUnknown(name)
+  }
+
+  function refuseUnknown(name: string): never {
+    const names = [...entries.keys()].filter((each) => FUNCTION_NAME.test(each))
     const near = FUNCTION_NAME.test(name) && names.length > 0 ? closest(name, names) : undefined
     const hint = near && distance(name, near) <= 2 ? `did you mean ${near}? ` : ''
     const detail = `There is no such function: ${hint}GET /functions lists them.`
@@ -226,8 +242,7 @@ export function createCatalog({
   }
 
   function list(): CatalogEntry[] {
-    const entries = Array.from(known.values(), ({ entry }) => entry)
-    return entries.sort((a, b) => (a.name < b.name ? -1 : 1))
+    return [...entries.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
   }
 
   async function close(): Promise<void> {

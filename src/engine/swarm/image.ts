@@ -10,7 +10,7 @@ import type { Images } from '../image.ts'
 import { createImages, findRepoDigest } from '../image.ts'
 import { GATEWAY_LABEL, toLabels } from '../labels.ts'
 import { NotStarted, isImageMissing } from '../refusal.ts'
-import { isImageId, parseReference } from '../reference.ts'
+import { isImageId, parseReference } from '../../core/reference.ts'
 import type { Managers } from './managers.ts'
 
 export interface SwarmImagesDeps {

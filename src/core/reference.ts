@@ -1,4 +1,4 @@
-import { OneshotError } from '../core/error.ts'
+import { OneshotError } from './error.ts'
 
 /** An image's name, taken apart. */
 export interface Reference {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { isImageId, parseReference } from '../../src/engine/reference.ts'
+import { isImageId, parseReference } from '../../src/core/reference.ts'
 
 const digest = `sha256:${'0123456789abcdef'.repeat(4)}`
 
