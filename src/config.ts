@@ -1,163 +1,12 @@
 import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { distance } from 'fastest-levenshtein'
-import { z } from 'zod'
-import { MAX_OUTPUT_BYTES, MIN_LOG_BYTES, MIN_MEMORY_BYTES } from './core/definition/definition.ts'
-import { parseAllowList } from './core/callback-target.ts'
-import { allowances } from './core/policy.ts'
-import { MAX_DURATION_MS, parseBytes, parseDuration, showBytes } from './core/units.ts'
-
-const duration = setting('a duration such as 30s or 1m30s', parseDuration)
-  .refine((value) => value > 0, 'must be above 0')
-  .refine((value) => value <= MAX_DURATION_MS, 'must be at most 24d')
-const size = setting('a size such as 256m, or 0', parseBytes)
-const bytes = (least = 1, most = Infinity) =>
-  setting('a size such as 512m or 1g', parseBytes)
-    .refine((value) => value >= least, `must be at least ${showBytes(least)}`)
-    .refine((value) => value <= most, `must be at most ${showBytes(most)}`)
-const path = z
-  .string()
-  .min(1, 'must be a folder, not empty')
-  .transform((value) => resolve(value))
-const levels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
-const count = (min: number, max: number) =>
-  z
-    .string()
-    .regex(/^\d+$/, `must be a whole number from ${min} to ${max}`)
-    .transform(Number)
-    .refine((value) => value >= min && value <= max, `must be a whole number from ${min} to ${max}`)
+import type { z } from 'zod'
+import { Settings } from './settings.ts'
 
 /** What an armed container costs the engine: its shim, above all. */
 const ARMED_BYTES = 8 * 1024 ** 2
-
-const Allowance = z.enum(allowances)
-const allowed = z.string().transform((value, context) => {
-  const names = value.split(/[\s,]+/).filter((name) => name !== '')
-  return names.flatMap((name) => {
-    const parsed = Allowance.safeParse(name)
-    if (parsed.success) return parsed.data
-    context.addIssue(`has "${name}"; it may list ${allowances.join(', ')}`)
-    return []
-  })
-})
-
-const targets = z.string().transform((value, context) => {
-  const { rules, wrong } = parseAllowList(value)
-  for (const complaint of wrong) context.addIssue(`has ${complaint}`)
-  return wrong.length > 0 ? z.NEVER : rules
-})
-
-/** Every setting, with its default; `describe` is what the README's table says of it. */
-export const Settings = z.object({
-  ONESHOT_HOST: z
-    .string()
-    .min(1, 'must be an address such as 127.0.0.1, not empty')
-    .default('127.0.0.1')
-    .describe('Address to listen on'),
-  ONESHOT_PORT: count(0, 65_535).prefault('8080').describe('Port to listen on; 0 takes a free one'),
-  ONESHOT_FUNCTIONS: path.prefault('functions').describe('Folder of the function definitions'),
-  ONESHOT_DATA: path
-    .prefault('.oneshot')
-    .describe("Folder of the gateway's state; one gateway each"),
-  ONESHOT_BACKEND: z
-    .enum(['container', 'swarm'], 'must be container or swarm')
-    .default('container')
-    .describe(
-      'What runs a call: a container of the engine, or a task of the swarm that it manages',
-    ),
-  ONESHOT_PENDING_TIMEOUT: duration
-    .prefault('10m')
-    .describe('How long a swarm task may wait for a node with room for it'),
-  ONESHOT_PREPARING_TIMEOUT: duration
-    .prefault('10m')
-    .describe('How long a node may take over the image and the mounts of a swarm task'),
-  ONESHOT_LEASE: duration
-    .prefault('60s')
-    .describe("How long a swarm node that has gone may take to tell its tasks' ends"),
-  ONESHOT_SPOOL_VOLUME: z
-    .string()
-    .regex(/^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/, 'must be the name of a volume')
-    .optional()
-    .describe(
-      'Volume that all swarm nodes share, for inputs above 1000 KiB; without one those are answered 413',
-    ),
-  ONESHOT_SPOOL_PATH: path.optional().describe('Where the gateway itself has that volume'),
-  ONESHOT_CLOSED_SUBNET: z
-    .union([z.cidrv4(), z.cidrv6()], 'must be a CIDR such as 10.99.0.0/16')
-    .optional()
-    .describe(
-      'Addresses of the swarm network that stands in for network_mode none; unless given, the swarm chooses 254',
-    ),
-  ONESHOT_LOG_LEVEL: z
-    .enum(levels, `must be one of ${levels.join(', ')}`)
-    .default('info')
-    .describe('fatal, error, warn, info, debug, trace or silent'),
-  ONESHOT_CONCURRENCY: count(1, 10_000)
-    .prefault('32')
-    .describe('The most calls that run at once, of all functions together'),
-  ONESHOT_QUEUE: count(0, 1_000_000)
-    .prefault('1000')
-    .describe('The most calls that wait for a slot; more are answered 429'),
-  ONESHOT_TIMEOUT: duration
-    .prefault('60s')
-    .describe('Timeout of a function that states none; at most ONESHOT_MAX_TIMEOUT'),
-  ONESHOT_MAX_TIMEOUT: duration
-    .prefault('24h')
-    .describe('The longest timeout a function may state'),
-  ONESHOT_MEMORY: bytes(MIN_MEMORY_BYTES)
-    .prefault('512m')
-    .describe('Memory limit of a function that states none; at least 6m'),
-  ONESHOT_PIDS: count(1, 4_194_304)
-    .prefault('256')
-    .describe('Limit of processes of a function that states none'),
-  ONESHOT_MAX_INPUT: bytes()
-    .prefault('1g')
-    .describe('Longest request body of a function that states none'),
-  ONESHOT_MAX_OUTPUT: bytes(1, MAX_OUTPUT_BYTES)
-    .prefault('1m')
-    .describe(
-      'How much of stdout and of stderr an envelope holds, of a function that states none; at most 64m',
-    ),
-  ONESHOT_MAX_LOGS: bytes(MIN_LOG_BYTES)
-    .prefault('10m')
-    .describe("How much of a call's output is kept, of a function that states none; at least 4k"),
-  ONESHOT_ALLOW: allowed
-    .prefault('')
-    .describe(`What definitions may use beyond the safe defaults: ${allowances.join(', ')}`),
-  ONESHOT_SECRETS: path.prefault('/run/secrets').describe('Folder of the files that secrets name'),
-  ONESHOT_CONFIGS: path.prefault('/run/configs').describe('Folder of the files that configs name'),
-  ONESHOT_SHUTDOWN_TIMEOUT: duration
-    .prefault('30s')
-    .describe('How long running calls may go on after SIGTERM before they are stopped'),
-  ONESHOT_WARM_MEMORY: size
-    .prefault('256m')
-    .describe('What armed containers may cost the engine, at 8m each; 0 arms none'),
-  ONESHOT_NAMESPACES: count(0, 1000)
-    .prefault('32')
-    .describe('The most network namespaces made ahead for network_mode none; 0 makes none'),
-  ONESHOT_BACKLOG: count(0, 10_000_000)
-    .prefault('100000')
-    .describe('The most accepted calls that wait to be run; more are answered 429'),
-  ONESHOT_RETENTION: duration
-    .prefault('7d')
-    .describe('How long calls that have ended are remembered, with their output'),
-  ONESHOT_DATA_MAX: bytes(16 * 1024 ** 2)
-    .prefault('10g')
-    .describe('How much is kept of calls that have ended before the oldest are forgotten'),
-  ONESHOT_CALLBACK_ALLOW: targets
-    .prefault('')
-    .describe(
-      'Where callbacks may go beyond public addresses: hosts, addresses, CIDRs, each with a port or without',
-    ),
-  ONESHOT_CALLBACK_SECRETS: z
-    .string()
-    .optional()
-    .describe(
-      'File of the secrets that callbacks are signed with, one or two whsec_…; unless given, one is made in ONESHOT_DATA',
-    ),
-  ONESHOT_SWEEP_INTERVAL: duration.prefault('30s').describe('How often leftovers are looked for'),
-})
 
 export type Config = ReturnType<typeof toConfig>
 
@@ -185,7 +34,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
       )
     }
   }
-  if (parsed.success) complaints.push(...checkSwarm(parsed.data, env))
+  if (parsed.success) complaints.push(...checkSwarm(parsed.data, env), ...checkTokens(parsed.data))
   if (!parsed.success || complaints.length > 0) throw new ConfigError(complaints.join('; '))
   return toConfig(parsed.data, env)
 }
@@ -203,6 +52,45 @@ function checkSwarm(
       ? ['DOCKER_HOST may be a list only with ONESHOT_BACKEND=swarm']
       : []),
   ]
+}
+
+function checkTokens(settings: z.infer<typeof Settings>): string[] {
+  const {
+    ONESHOT_JWT_SECRET_FILE: secret,
+    ONESHOT_JWT_PUBLIC_KEY_FILE: publicKey,
+    ONESHOT_JWT_JWKS_URL: url,
+    ONESHOT_JWT_ISSUER: issuer,
+    ONESHOT_JWT_AUDIENCE: audience,
+    ONESHOT_JWT_ALGORITHMS: algorithms,
+  } = settings
+  const keys = [secret, publicKey, url].filter((key) => key !== undefined)
+  const isInFile = secret !== undefined || publicKey !== undefined
+  const hasKeys = keys.length > 0 || issuer !== undefined
+  const isNoUrl = keys.length === 0 && issuer !== undefined && !isKeysUrl(issuer)
+  return [
+    ...(keys.length > 1
+      ? [
+          'ONESHOT_JWT_SECRET_FILE, ONESHOT_JWT_PUBLIC_KEY_FILE and ONESHOT_JWT_JWKS_URL exclude one another: set one',
+        ]
+      : []),
+    ...(isNoUrl
+      ? [
+          'ONESHOT_JWT_ISSUER must be a URL that begins with https://, or with http:// and a loopback host, if no key is set',
+        ]
+      : []),
+    ...(hasKeys && !isInFile && audience === undefined
+      ? ['ONESHOT_JWT_AUDIENCE must be set: an issuer makes tokens for others too']
+      : []),
+    ...(!hasKeys && (audience !== undefined || algorithms !== undefined)
+      ? [
+          'ONESHOT_JWT_AUDIENCE and ONESHOT_JWT_ALGORITHMS need a key: ONESHOT_JWT_SECRET_FILE, ONESHOT_JWT_PUBLIC_KEY_FILE, ONESHOT_JWT_JWKS_URL or ONESHOT_JWT_ISSUER',
+        ]
+      : []),
+  ]
+}
+
+function isKeysUrl(text: string): boolean {
+  return Settings.shape.ONESHOT_JWT_JWKS_URL.safeParse(text).success
 }
 
 /** Docker's own variable, which may list several managers here. None: the standard socket. */
@@ -257,6 +145,7 @@ function toConfig(
       home: homedir(),
       environment: env,
     },
+    deployPolicyFile: settings.ONESHOT_DEPLOY_POLICY,
     secretsFolder: settings.ONESHOT_SECRETS,
     configsFolder: settings.ONESHOT_CONFIGS,
     shutdownMs: settings.ONESHOT_SHUTDOWN_TIMEOUT,
@@ -270,10 +159,36 @@ function toConfig(
     callbacks: { allow: settings.ONESHOT_CALLBACK_ALLOW },
     callbackSecretsFile: settings.ONESHOT_CALLBACK_SECRETS,
     sweepIntervalMs: settings.ONESHOT_SWEEP_INTERVAL,
+    apiKeysFile: settings.ONESHOT_API_KEYS_FILE,
+    tokens: toTokens(settings),
+    isInsecure: settings.ONESHOT_INSECURE,
+    rates: {
+      perKey: settings.ONESHOT_RATE_PER_KEY,
+      perAddress: settings.ONESHOT_RATE_PER_ADDRESS,
+    },
+    trustedProxies: settings.ONESHOT_TRUSTED_PROXIES,
+    corsOrigins: settings.ONESHOT_CORS_ORIGINS,
     /** Docker's own, which its command line uses too. */
     dockerConfigFile: join(env['DOCKER_CONFIG'] || join(homedir(), '.docker'), 'config.json'),
     /** Of the programs that Docker keeps credentials with. */
     helperEnvironment: env,
+  }
+}
+
+/** What tokens are checked with; undefined: none are taken. */
+function toTokens(settings: z.infer<typeof Settings>) {
+  const key = {
+    secretFile: settings.ONESHOT_JWT_SECRET_FILE,
+    publicKeyFile: settings.ONESHOT_JWT_PUBLIC_KEY_FILE,
+    jwksUrl: settings.ONESHOT_JWT_JWKS_URL,
+    issuer: settings.ONESHOT_JWT_ISSUER,
+  }
+  if (Object.values(key).every((value) => value === undefined)) return undefined
+  return {
+    ...key,
+    audience: settings.ONESHOT_JWT_AUDIENCE,
+    algorithms: settings.ONESHOT_JWT_ALGORITHMS,
+    toleranceMs: settings.ONESHOT_JWT_CLOCK_TOLERANCE,
   }
 }
 
@@ -283,15 +198,6 @@ function findCertificates({
 }: Readonly<Record<string, string | undefined>>) {
   const folder = join(homedir(), '.docker')
   return verify && existsSync(join(folder, 'ca.pem')) ? folder : undefined
-}
-
-function setting(expected: string, parse: (text: string) => number | undefined) {
-  return z.string().transform((text, context) => {
-    const value = parse(text)
-    if (value !== undefined) return value
-    context.addIssue(`must be ${expected}, not "${text}"`)
-    return z.NEVER
-  })
 }
 
 function closest(name: string): string {

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { Settings, readConfig } from '../src/config.ts'
+import { readConfig } from '../src/config.ts'
+import { Settings } from '../src/settings.ts'
 
 describe('settings', () => {
   test('have defaults that serve on loopback', () => {
@@ -48,6 +49,18 @@ describe('settings', () => {
     ['ONESHOT_ALLOW', 'everything', /^ONESHOT_ALLOW has "everything"; it may list privileged/],
     ['ONESHOT_HOST', '', /^ONESHOT_HOST must be an address such as 127.0.0.1, not empty$/],
     ['ONESHOT_PROT', '1', /^ONESHOT_PROT is not a setting: did you mean ONESHOT_PORT\?$/],
+    ['ONESHOT_INSECURE', 'yes', /^ONESHOT_INSECURE must be true or false$/],
+    ['ONESHOT_RATE_PER_KEY', '5', /^ONESHOT_RATE_PER_KEY must be a rate such as 50\/s/],
+    ['ONESHOT_TRUSTED_PROXIES', 'proxy', /^ONESHOT_TRUSTED_PROXIES has "proxy", which is no/],
+    ['ONESHOT_CORS_ORIGINS', '*', /^ONESHOT_CORS_ORIGINS has "\*": an origin is written/],
+    ['ONESHOT_CORS_ORIGINS', 'https://a.example/', /^ONESHOT_CORS_ORIGINS has "https:/],
+    ['ONESHOT_JWT_ALGORITHMS', 'none', /^ONESHOT_JWT_ALGORITHMS must list some of HS256/],
+    ['ONESHOT_JWT_JWKS_URL', 'http://a.example/keys', /^ONESHOT_JWT_JWKS_URL must be a URL that/],
+    ['ONESHOT_JWT_JWKS_URL', 'https://a.example/keys', /^ONESHOT_JWT_AUDIENCE must be set/],
+    ['ONESHOT_JWT_ISSUER', 'https://a.example', /^ONESHOT_JWT_AUDIENCE must be set/],
+    ['ONESHOT_JWT_ISSUER', 'http://a.example', /^ONESHOT_JWT_ISSUER must be a URL that begins/],
+    ['ONESHOT_JWT_AUDIENCE', 'us', /^ONESHOT_JWT_AUDIENCE and ONESHOT_JWT_ALGORITHMS need a key/],
+    ['ONESHOT_JWT_CLOCK_TOLERANCE', '6m', /^ONESHOT_JWT_CLOCK_TOLERANCE must be at most 5m$/],
     ['ONESHOT_XYZZY', '1', /^ONESHOT_XYZZY is not a setting$/],
   ])('that are wrong (%s=%s) are named', (name, value, message) => {
     expect(() => readConfig({ [name]: value })).toThrow(message)
@@ -55,6 +68,14 @@ describe('settings', () => {
 
   test('the default timeout gives way to a lower bound', () => {
     expect(() => readConfig({ ONESHOT_MAX_TIMEOUT: '30s' })).not.toThrow()
+  })
+
+  test('of tokens name one key at most', () => {
+    const one = { ONESHOT_JWT_SECRET_FILE: '/a', ONESHOT_JWT_ISSUER: 'us' }
+    expect(readConfig(one).tokens).toMatchObject({ secretFile: '/a', issuer: 'us' })
+    expect(readConfig({}).tokens).toBeUndefined()
+    const two = { ...one, ONESHOT_JWT_PUBLIC_KEY_FILE: '/b' }
+    expect(() => readConfig(two)).toThrow(/exclude one another: set one/)
   })
 
   test('an empty DOCKER_CONFIG is none', () => {

@@ -40,6 +40,8 @@ export interface Call {
   readonly io: AttemptIo
   readonly callId?: string
   readonly labels?: readonly string[]
+  /** Who called, as `Caller` names him. */
+  readonly caller?: string | undefined
   /** Where the request would have the outcome sent. */
   readonly callbackUrl?: string | undefined
   /** From when the deadline counts, in milliseconds since the epoch; unless given, from now. */
@@ -110,7 +112,7 @@ export function createInvoker(deps: InvokerDeps): Invoker {
   }
 
   async function proceed(
-    { spec, parameters, io, callId, labels, callbackUrl }: Call,
+    { spec, parameters, io, callId, labels, caller, callbackUrl }: Call,
     id: string,
     held: HeldCall & Required<Pick<HeldCall, 'onEnded'>>,
     refuse: (reason: unknown) => void,
@@ -127,6 +129,7 @@ export function createInvoker(deps: InvokerDeps): Invoker {
         parameters,
         hasInput: io.stdin !== undefined,
         ...(labels && { labels }),
+        ...(caller !== undefined && { caller }),
         ...(callback && { callback }),
       },
       clock(),

@@ -2,6 +2,7 @@ import type { HttpBindings } from '@hono/node-server'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { OpenAPIHono } from '@hono/zod-openapi'
 import type { Logger } from 'pino'
+import type { Caller } from '../core/access.ts'
 import { OneshotError } from '../core/error.ts'
 import { CALL_ID, DURATION, SERVER_TIMING } from './answer.ts'
 import { toBadRequest, toHeaders, toProblem } from './errors.ts'
@@ -11,14 +12,27 @@ import type { FunctionRouteDeps } from './function.ts'
 import { mountFunction } from './function.ts'
 import type { FunctionsRouteDeps } from './functions.ts'
 import { mountFunctions } from './functions.ts'
+import type { GuardDeps } from './guard.ts'
+import { checkGuards, mountGuards } from './guard.ts'
+import { allowOrigins, harden } from './hardening.ts'
 import type { HealthRouteDeps } from './health.ts'
 import { mountHealth } from './health.ts'
+import { createDeliveryReader } from './hook-request.ts'
+import type { HookRouteDeps } from './hook.ts'
+import { mountHook } from './hook.ts'
+import type { HooksRouteDeps } from './hooks.ts'
+import { mountHooks } from './hooks.ts'
 import type { InvocationsRouteDeps } from './invocations.ts'
 import { mountInvocations } from './invocations.ts'
 import { mountMetrics } from './metrics.ts'
 import type { NodesRouteDeps } from './nodes.ts'
 import { mountNodes } from './nodes.ts'
-import { CallId, mountOpenApi } from './openapi.ts'
+import { CallId } from './openapi.ts'
+import { mountOpenApi } from './openapi-document.ts'
+import type { OriginOptions } from './origin.ts'
+import { refuseForeignPages } from './origin.ts'
+import type { SchedulesRouteDeps } from './schedules.ts'
+import { mountSchedules } from './schedules.ts'
 import { checkTarget } from './target.ts'
 
 export interface Env {
@@ -28,7 +42,14 @@ export interface Env {
     /** Why the request is not to be looked at. */
     readonly refusal?: Error
   }
-  Variables: { callId: string; receivedAt: number }
+  Variables: {
+    callId: string
+    receivedAt: number
+    /** Who may do what the route does. */
+    caller: Caller
+    /** Where the request comes from, as far as those are believed who hand it on. */
+    address: string
+  }
 }
 
 export interface AppDeps
@@ -37,15 +58,20 @@ export interface AppDeps
     FunctionsRouteDeps,
     InvocationsRouteDeps,
     DeliveriesRouteDeps,
+    HookRouteDeps,
+    HooksRouteDeps,
     NodesRouteDeps,
-    HealthRouteDeps {
+    HealthRouteDeps,
+    GuardDeps,
+    OriginOptions,
+    SchedulesRouteDeps {
   readonly newId: () => string
   readonly version: string
   readonly logger: Logger
 }
 
 export function createApp(deps: AppDeps): OpenAPIHono<Env> {
-  const { newId, clock, logger } = deps
+  const { newId, clock, logger, corsOrigins } = deps
   const app = new OpenAPIHono<Env>({
     defaultHook(result) {
       if (!result.success) throw toBadRequest(result.error.issues)
@@ -53,7 +79,9 @@ export function createApp(deps: AppDeps): OpenAPIHono<Env> {
   })
 
   app.use(async (c, next) => {
-    const given = CallId.safeParse(c.env.incoming.headers['x-call-id'])
+    harden(c.env.outgoing)
+    const { 'x-call-id': callId, 'x-request-id': requestId } = c.env.incoming.headers
+    const given = CallId.safeParse(callId ?? requestId)
     const receivedAt = clock()
     c.set('callId', given.success ? given.data : newId())
     c.set('receivedAt', receivedAt)
@@ -70,15 +98,23 @@ export function createApp(deps: AppDeps): OpenAPIHono<Env> {
     checkTarget(c.env.incoming)
     await next()
   })
+  if (corsOrigins.length > 0) app.use(allowOrigins(corsOrigins))
+  if (deps.authenticator.isOpen) app.use(refuseForeignPages(deps))
+  mountGuards(app, deps)
 
   mountFunction(app, deps)
   mountFunctions(app, deps)
   mountInvocations(app, deps)
   mountDeliveries(app, deps)
+  const readDelivery = createDeliveryReader(clock)
+  mountHook(app, deps, readDelivery)
+  mountHooks(app, deps, readDelivery)
   mountNodes(app, deps)
+  mountSchedules(app, deps)
   mountHealth(app, deps)
   mountMetrics(app, deps)
   mountOpenApi(app, deps.version)
+  checkGuards(app)
 
   app.notFound((c) => {
     throw new OneshotError(

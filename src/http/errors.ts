@@ -3,27 +3,40 @@ import { z } from 'zod'
 import type { ErrorCode } from '../core/error.ts'
 import { OneshotError } from '../core/error.ts'
 import type { Failure, Outcome } from '../core/outcome.ts'
+import { Unauthorized } from '../core/unauthorized.ts'
 
 /** The only table of codes and statuses. */
 export const STATUS = {
   bad_request: 400,
+  unauthorized: 401,
+  signature_invalid: 401,
+  forbidden: 403,
+  origin_refused: 403,
   not_found: 404,
   function_not_found: 404,
   invocation_not_found: 404,
   delivery_not_found: 404,
+  hook_not_found: 404,
+  hook_delivery_not_found: 404,
   method_not_allowed: 405,
   not_acceptable: 406,
   request_timeout: 408,
   key_in_use: 409,
   not_finished: 409,
   input_not_kept: 409,
+  body_not_kept: 409,
+  function_of_file: 409,
+  precondition_failed: 412,
   input_too_large: 413,
+  unsupported_media_type: 415,
   expectation_failed: 417,
   parameters_invalid: 422,
   key_reused: 422,
   callback_refused: 422,
+  definition_invalid: 422,
   stdin_unsupported: 422,
   queue_full: 429,
+  rate_limited: 429,
   internal: 500,
   data_locked: 500,
   data_unusable: 500,
@@ -36,6 +49,7 @@ export const STATUS = {
   function_broken: 503,
   shutting_down: 503,
   engine_unreachable: 503,
+  keys_unavailable: 503,
   unschedulable: 503,
   expired: 503,
   storage_full: 507,
@@ -95,9 +109,16 @@ export function toHeaders(error: unknown): Record<string, string> {
   return {
     'Content-Type': PROBLEM_TYPE,
     ...(seconds !== undefined && { 'Retry-After': String(seconds) }),
+    ...(code === 'unauthorized' && { 'WWW-Authenticate': toChallenge(error) }),
     // What may still come of the request is not waited for (RFC 9110, 15.5.9).
     ...(code === 'request_timeout' && { Connection: 'close' }),
   }
+}
+
+/** RFC 6750, section 3: of who has shown nothing, no error is told. */
+function toChallenge(error: unknown): string {
+  const isInvalid = error instanceof Unauthorized && error.isInvalidToken
+  return `Bearer realm="oneshot"${isInvalid ? ', error="invalid_token"' : ''}`
 }
 
 /** The status of an envelope. A command that ran to an end of its own is a success of ours, whatever its exit code. */

@@ -2,6 +2,8 @@ import { createHash } from 'node:crypto'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import type { Context } from 'hono'
+import type { Caller } from '../core/access.ts'
+import { toRecordedName } from '../core/access.ts'
 import type { TargetRules } from '../core/callback-target.ts'
 import type { Envelope } from '../core/envelope.ts'
 import { OneshotError } from '../core/error.ts'
@@ -16,7 +18,7 @@ import type { Invoker, Running } from '../gateway/invoke.ts'
 import { CALL_ID, INVOCATION } from './answer.ts'
 import type { Env } from './app.ts'
 import type { BodyReader } from './body.ts'
-import { createBodyReader, unlessStalled } from './body.ts'
+import { createBodyReader } from './body.ts'
 import type { CallOptions } from './call-options.ts'
 import { readCallOptions } from './call-options.ts'
 import { during } from './during.ts'
@@ -69,6 +71,7 @@ export function mountFunction(app: OpenAPIHono<Env>, deps: FunctionRouteDeps) {
         metrics.answered(spec.name, status, (clock() - c.get('receivedAt')) / 1000)
       })
       const options = readCallOptions(c.req.raw.headers, callbackRules, isAsync)
+      if (options.callbackUrl !== undefined) checkMayHaveCallback(c.get('caller'))
       const isStored =
         options.waitMs !== undefined || options.key !== undefined || spec.retriesAreAsked
       const call = { c, spec, form, options, readBody }
@@ -114,6 +117,7 @@ async function invoke(
     labels,
     callbackUrl,
     receivedAt,
+    caller: toRecordedName(c.get('caller')),
   })
   const { id, stop, end } = running
   const onClose = () => stop('cancelled')
@@ -142,6 +146,7 @@ async function accept(
 ): Promise<Response> {
   const { incoming, outgoing, askForBody } = c.env
   const { waitMs = Infinity, labels, callbackUrl, key } = options
+  const caller = c.get('caller')
   const deadlineAt = c.get('receivedAt') + spec.timeoutMs
   const { parameters, stdin } = await readInput(
     { incoming, askForBody, spec, deadlineAt, onTooLarge: () => {} },
@@ -151,11 +156,12 @@ async function accept(
   const { id, isRepeated } = await acceptor.accept({
     spec,
     parameters,
-    input: stdin && unlessStalled(incoming, stdin),
+    input: stdin,
     callId,
     labels,
     callbackUrl,
-    key: key === undefined ? undefined : { scope: spec.name, key, fingerprint: digest(parameters) },
+    caller: toRecordedName(caller),
+    key: key === undefined ? undefined : toKey(key, spec, caller, parameters),
   })
   outgoing.setHeader(CALL_ID, callId)
   const invocation = await invocations.wait(id, during(outgoing, isRepeated ? 0 : waitMs))
@@ -174,6 +180,25 @@ async function accept(
   outgoing.setHeader('Retry-After', RETRY_AFTER)
   outgoing.setHeader(INVOCATION, id)
   return c.json({ id, function: spec.name, state: invocation.state }, 202)
+}
+
+/** Whom nobody knows could use the gateway to send requests to others. */
+function checkMayHaveCallback({ kind }: Caller): void {
+  if (kind !== 'anonymous') return
+  const detail =
+    'A callback takes an API key or a token: send one as "Authorization: Bearer …", or leave the callback out.'
+  throw new OneshotError('unauthorized', detail)
+}
+
+/** No caller finds another one's call by its key. */
+function toKey(
+  key: string,
+  { name }: FunctionSpec,
+  { kind, name: caller }: Caller,
+  parameters: Invocation['parameters'],
+) {
+  const scope = kind === 'anyone' ? name : `${name} ${kind}:${caller}`
+  return { scope, key, fingerprint: digest(parameters) }
 }
 
 /** Of what came in JSON or in the query: the rest of a request is its input, which has a digest of its own. */

@@ -4,7 +4,7 @@ import type { FunctionSpec } from '../core/function.ts'
 import type { Invocation } from '../core/invocation.ts'
 import { parseParameters } from '../core/parameters.ts'
 import type { BodyReader } from './body.ts'
-import { streamBody } from './body.ts'
+import { streamBody, unlessStalled } from './body.ts'
 
 export interface Input {
   readonly parameters: Invocation['parameters']
@@ -50,7 +50,8 @@ export async function readInput(request: InputRequest, readBody: BodyReader): Pr
     onTooLarge(error)
     return error
   }
-  return { parameters, stdin: streamBody(incoming, askForBody, inputBytes, onOver) }
+  const body = streamBody(incoming, askForBody, inputBytes, onOver)
+  return { parameters, stdin: unlessStalled(incoming, body) }
 }
 
 function hasBody({ headers }: IncomingMessage): boolean {

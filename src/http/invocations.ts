@@ -1,4 +1,5 @@
 import type { OpenAPIHono } from '@hono/zod-openapi'
+import { toRecordedName } from '../core/access.ts'
 import type { Envelope } from '../core/envelope.ts'
 import { OneshotError } from '../core/error.ts'
 import type { FunctionSpec } from '../core/function.ts'
@@ -31,7 +32,7 @@ export interface InvocationsRouteDeps {
   readonly findSpec: (functionName: string) => FunctionSpec | undefined
   readonly engine: Envelope['engine']
   /** Accepts the same call once more, and gives its id. */
-  readonly replay: (invocation: Invocation, callId: string) => Promise<string>
+  readonly replay: (invocation: Invocation, callId: string, caller?: string) => Promise<string>
 }
 
 /** How many a page has unless it is said. */
@@ -103,7 +104,7 @@ export function mountInvocations(app: OpenAPIHono<Env>, deps: InvocationsRouteDe
 
   app.openapi(replayInvocation, async (c) => {
     const original = await invocations.get(c.req.valid('param').id)
-    const id = await deps.replay(original, c.get('callId'))
+    const id = await deps.replay(original, c.get('callId'), toRecordedName(c.get('caller')))
     c.header('Location', `/invocations/${id}`)
     c.header('Retry-After', '1')
     return c.json({ id, function: original.functionName, state: 'queued' as const }, 202)
@@ -148,6 +149,8 @@ function toInvocationStatus(
     mode: invocation.mode,
     callId: invocation.callId,
     labels: [...invocation.labels],
+    ...(invocation.caller !== undefined && { caller: invocation.caller }),
+    ...(invocation.trigger && { trigger: invocation.trigger }),
     ...toEnd({ outcome, node, start }),
     ...(progress?.waitingFor !== undefined && { waitingFor: progress.waitingFor }),
     createdAt: toTime(createdAt),

@@ -2,7 +2,7 @@ import { createRoute, z } from '@hono/zod-openapi'
 import { Envelope } from '../core/envelope.ts'
 import { json, problem } from './openapi.ts'
 
-const Time = z.iso.datetime()
+export const Time = z.iso.datetime()
 const state = z.enum(['queued', 'running', 'succeeded', 'failed', 'timed_out', 'cancelled', 'lost'])
 const end = {
   reason: z
@@ -23,6 +23,14 @@ export const InvocationStatus = z
     mode: z.enum(['sync', 'async']),
     callId: z.string(),
     labels: z.array(z.string()),
+    caller: z
+      .string()
+      .optional()
+      .meta({ description: 'Who called: the name of the key, or the subject of the token' }),
+    trigger: z
+      .object({ type: z.enum(['webhook', 'schedule']), name: z.string() })
+      .optional()
+      .meta({ description: 'What made it by itself' }),
     ...end,
     node: z.string().optional().meta({ description: 'The host that ran it, or has it' }),
     waitingFor: z
@@ -47,15 +55,15 @@ export type InvocationStatus = z.infer<typeof InvocationStatus>
 
 const id = z.object({ id: z.string().meta({ param: { name: 'id', in: 'path' } }) })
 const wait = z.string().regex(/^\d{1,4}$/, 'must be whole seconds, up to 9999')
-const limit = z.string().regex(/^[1-9]\d{0,2}$/, 'must be a number from 1 to 999')
-const cursor = z.string().max(100)
+export const limit = z.string().regex(/^[1-9]\d{0,2}$/, 'must be a number from 1 to 999')
+export const cursor = z.string().max(100)
 const text = { 'text/plain': { schema: z.string() } }
 const events = { 'text/event-stream': { schema: z.string() } }
 const octets = { 'application/octet-stream': { schema: z.string() } }
 const failure = { ...json(Envelope), ...problem }
 const unknown = { 404: { description: 'There is none of this id', content: problem } }
 
-const invalidQuery = { 400: { description: 'The query is wrong', content: problem } }
+export const invalidQuery = { 400: { description: 'The query is wrong', content: problem } }
 
 export const listInvocations = createRoute({
   method: 'get',

@@ -1,12 +1,12 @@
-import type { OpenAPIHono } from '@hono/zod-openapi'
 import { createRoute, z } from '@hono/zod-openapi'
 import { Envelope } from '../core/envelope.ts'
-import { FUNCTION_NAME } from '../gateway/catalog.ts'
-import type { Env } from './app.ts'
+import { FUNCTION_NAME } from '../gateway/catalog-entry.ts'
 import { PROBLEM_TYPE, Problem } from './errors.ts'
 
 export const json = (schema: z.ZodType) => ({ 'application/json': { schema } })
 export const problem = { [PROBLEM_TYPE]: { schema: Problem } }
+
+export const refusal = (description: string) => ({ description, content: problem })
 
 /** A caller's own id that is safe to log and to send back. Another one is not refused: ours takes its place. */
 export const CallId = z
@@ -14,7 +14,7 @@ export const CallId = z
   .regex(/^[\w.:-]{1,128}$/)
   .meta({ description: 'Comes back in the answer; one that does not fit is replaced by ours' })
 
-const name = z.object({
+export const functionName = z.object({
   // Not checked here: another name is that of no function, hence 404 and not 400.
   name: z.string().meta({
     param: { name: 'name', in: 'path' },
@@ -28,17 +28,22 @@ export const FunctionSummary = z
   .object({
     name: z.string(),
     state: z.enum(['ready', 'broken']),
+    origin: z
+      .enum(['file', 'api'])
+      .meta({ description: 'Where it comes from: a file of the folder, or PUT /functions/NAME' }),
+    updatedAt: z.string().optional().meta({ description: 'When it was deployed' }),
+    updatedBy: z.string().optional().meta({ description: 'Who deployed it' }),
     description: z.string().optional(),
     image: z.string().optional(),
     problems: z.array(z.string()).optional().meta({ description: 'Why it is broken' }),
   })
   .meta({ id: 'FunctionSummary' })
 
-/** One function, as its file says it. */
+/** One function, as its definition says it. */
 export const FunctionDetail = z
   .object({
     ...FunctionSummary.shape,
-    file: z.string(),
+    file: z.string().optional().meta({ description: 'Its name, if it is one' }),
     imageDigest: z.string().optional().meta({ description: 'Of the image that the engine has' }),
     warnings: z.array(z.string()),
     cold: z
@@ -68,7 +73,7 @@ export const getFunction = createRoute({
   method: 'get',
   path: '/functions/{name}',
   summary: 'One function',
-  request: { params: name },
+  request: { params: functionName },
   responses: {
     200: { description: 'Its definition and state', content: json(FunctionDetail) },
     404: { description: 'There is no such function', content: problem },
@@ -103,13 +108,16 @@ export const getReadiness = createRoute({
       content: json(
         z.object({
           status: z.literal('ready'),
-          engine: z.object({
-            kind: z.enum(['container', 'swarm']),
-            name: z.string(),
-            version: z.string(),
-            os: z.string(),
-            warnings: z.array(z.string()),
-          }),
+          engine: z
+            .object({
+              kind: z.enum(['container', 'swarm']),
+              name: z.string(),
+              version: z.string(),
+              os: z.string(),
+              warnings: z.array(z.string()),
+            })
+            .optional()
+            .meta({ description: 'For callers with the scope read' }),
         }),
       ),
     },
@@ -117,7 +125,6 @@ export const getReadiness = createRoute({
   },
 })
 
-const refusal = (description: string) => ({ description, content: problem })
 const envelopeOrProblem = (description: string) => ({
   description,
   content: { ...json(Envelope), ...problem },
@@ -135,7 +142,7 @@ export const invokeFunction = createRoute({
   description:
     "The body is the command's stdin, or, as JSON, the parameters of a function that declares some. Parameters may also stand in the query.",
   request: {
-    params: name,
+    params: functionName,
     headers: z.object({
       'X-Call-Id': CallId.optional(),
       Prefer: z
@@ -200,15 +207,3 @@ export const acceptFunction = createRoute({
     507: refusal('The disk of the data folder is full'),
   },
 })
-
-/** `GET /openapi.json`, from the schemas that requests are checked and answers are made with. */
-export function mountOpenApi(app: OpenAPIHono<Env>, version: string): void {
-  app.doc31('/openapi.json', {
-    openapi: '3.1.0',
-    info: {
-      title: 'Oneshot',
-      version,
-      description: 'Named functions, each call a container of its own.',
-    },
-  })
-}

@@ -7,6 +7,14 @@ import type { OpenAPIHono } from '@hono/zod-openapi'
 import { OneshotError } from '../core/error.ts'
 import type { Env } from './app.ts'
 
+const MAX_HEADER_BYTES = 16 * 1024
+const MAX_HEADERS = 100
+/** More are closed as soon as they come. */
+const MAX_CONNECTIONS = 10_000
+const HEADERS_TIMEOUT_MS = 30_000
+/** How often those are looked for whose heads take too long. */
+const CHECK_MS = 5_000
+
 export interface Listener {
   readonly url: string
   /** Takes no more connections; those that are there go on. */
@@ -18,13 +26,18 @@ export interface Listener {
 /** Serves `app` on `host` and `port` (0: a free one). Rejects if it can't listen there. */
 export async function listen(app: OpenAPIHono<Env>, host: string, port: number): Promise<Listener> {
   const server = createServer({
-    // A body may take as long as the function's own deadline; only heads are bounded here.
+    maxHeaderSize: MAX_HEADER_BYTES,
+    // A body may take as long as the function's own deadline; only heads are bounded here, and bodies by their pace (body.ts).
     requestTimeout: 0,
-    headersTimeout: 30_000,
+    headersTimeout: HEADERS_TIMEOUT_MS,
+    connectionsCheckingInterval: CHECK_MS,
     keepAliveTimeout: 75_000,
     // Refused by the app, with a problem.
     requireHostHeader: false,
   })
+  server.maxConnections = MAX_CONNECTIONS
+  // One more than is taken: Node leaves out those beyond, and what else they might say, without a word.
+  server.maxHeadersCount = MAX_HEADERS + 1
   server.on('request', (incoming, outgoing) => {
     answer(app, incoming, outgoing)
   })
@@ -65,7 +78,13 @@ function answer(
   outgoing: ServerResponse,
   about: Partial<Env['Bindings']> = {},
 ): void {
-  const bindings: Env['Bindings'] = { incoming, outgoing, askForBody: () => {}, ...about }
+  const bindings: Env['Bindings'] = {
+    incoming,
+    outgoing,
+    askForBody: () => {},
+    ...(incoming.rawHeaders.length > MAX_HEADERS * 2 && { refusal: toTooMany() }),
+    ...about,
+  }
   const handle = getRequestListener((request) => app.fetch(request, bindings), {
     overrideGlobalObjects: false,
     // For HTTP/1.0, which needs no Host.
@@ -74,6 +93,13 @@ function answer(
       app.fetch(new Request('http://gateway/'), { ...bindings, refusal: toRefusal(error) }),
   })
   void handle(incoming, outgoing)
+}
+
+function toTooMany(): OneshotError {
+  return new OneshotError(
+    'bad_request',
+    `A request has at most ${MAX_HEADERS} headers: send fewer.`,
+  )
 }
 
 function toRefusal(error: unknown): Error {

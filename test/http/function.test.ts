@@ -186,7 +186,7 @@ describe('a raw answer', () => {
     const { url, next } = await serve()
     const ask = async (exitCode: number): Promise<string> => {
       const socket = connect(Number(new URL(url).port), '127.0.0.1')
-      socket.write('POST /function/test HTTP/1.0\r\nHost: here\r\nAccept: text/plain\r\n\r\n')
+      socket.write('POST /function/test HTTP/1.0\r\nHost: localhost\r\nAccept: text/plain\r\n\r\n')
       const { io, end } = await next()
       await io.stdout(Buffer.alloc(100_000, 'x'))
       end(exited(exitCode))

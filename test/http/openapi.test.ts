@@ -25,8 +25,10 @@ function pattern({ parameters }: Operation, where: string): RegExp {
 
 test('the description of a call has every status that a refusal can have', async () => {
   const { responses } = await readCall()
+  // A delivery to a webhook alone is refused for its encoding, and a deployment for a precondition.
+  const { unsupported_media_type: _, precondition_failed: __, ...ofCalls } = STATUS
   expect(Object.keys(responses)).toEqual(
-    expect.arrayContaining(Object.values(STATUS).map((status) => String(status))),
+    expect.arrayContaining(Object.values(ofCalls).map((status) => String(status))),
   )
 })
 
@@ -52,4 +54,32 @@ test.each(['mine', 'a.b:c_d-9', 'x'.repeat(128), 'x'.repeat(129), 'a b', 'é'])(
 test('a name that no function can have is answered 404 by GET /functions/NAME too', async () => {
   const { url } = await serve()
   expect((await fetch(`${url}/functions/No_Name`)).status).toBe(404)
+})
+
+test('every path says what its caller needs, and how he is refused', async () => {
+  const { url } = await serve()
+  const document = (await (await fetch(`${url}/openapi.json`)).json()) as {
+    paths: Record<string, Record<string, { security: object[]; responses: object }>>
+    components: { securitySchemes: object }
+  }
+  expect(document.components.securitySchemes).toHaveProperty('bearer.scheme', 'bearer')
+  const found = Object.entries(document.paths).flatMap(([path, item]) =>
+    Object.entries(item).map(([method, { security, responses }]) => {
+      const isOpen = security.length === 0
+      // For want of a signature.
+      const isSigned = path === '/hook/{name}' && method === 'post'
+      expect([path, '401' in responses, '403' in responses]).toEqual([
+        path,
+        !isOpen || isSigned,
+        !isOpen,
+      ])
+      return [`${method.toUpperCase()} ${path}`, JSON.stringify(security)]
+    }),
+  )
+  expect(Object.fromEntries(found)).toMatchObject({
+    'GET /healthz': '[]',
+    'GET /nodes': '[{"bearer":["read"]}]',
+    'POST /function/{name}': '[{"bearer":["invoke:*"]},{}]',
+    'POST /deliveries/{id}/retry': '[{"bearer":["admin"]}]',
+  })
 })
