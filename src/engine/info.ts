@@ -6,7 +6,7 @@ import type { EngineInfo, EngineNode } from './engine.ts'
 const PATIENCE_MS = 4_000
 
 /** What `GET /info` says, as far as it concerns us. */
-interface Info {
+export interface Info {
   readonly Name: string
   readonly ServerVersion: string
   readonly OperatingSystem: string
@@ -23,6 +23,12 @@ interface Info {
   readonly MemoryLimit?: boolean
   readonly PidsLimit?: boolean
   readonly Plugins?: { readonly Log?: readonly string[] | null }
+  readonly Swarm?: { readonly Cluster?: Cluster | null }
+}
+
+/** The swarm that an engine manages. */
+interface Cluster {
+  readonly Spec?: { readonly Orchestration?: { readonly TaskHistoryRetentionLimit?: number } }
 }
 
 /** So many of a kind, or one of a kind by its name. */
@@ -33,7 +39,10 @@ export interface GenericResource {
 
 /** Rejects with `engine_unreachable`. */
 export async function readEngineInfo(docker: Docker): Promise<EngineInfo> {
-  const info = await readInfo(docker)
+  return toEngineInfo(await readInfo(docker))
+}
+
+export function toEngineInfo(info: Info): EngineInfo {
   return {
     name: info.Name,
     version: info.ServerVersion,
@@ -63,7 +72,8 @@ export async function readEngineNode(docker: Docker): Promise<Omit<EngineNode, '
   }
 }
 
-async function readInfo(docker: Docker): Promise<Info> {
+/** Rejects with `engine_unreachable`. */
+export async function readInfo(docker: Docker): Promise<Info> {
   const question = { method: 'GET', path: '/info', withinMs: PATIENCE_MS } as const
   const info = await ask(docker, question).catch((error: unknown) => {
     throw toEngineError(error)

@@ -2,7 +2,8 @@ import { constants } from 'node:fs'
 import { access } from 'node:fs/promises'
 import { OneshotError } from '../../core/error.ts'
 import type { EngineInfo } from '../engine.ts'
-import { readEngineInfo } from '../info.ts'
+import type { Info } from '../info.ts'
+import { readInfo, toEngineInfo } from '../info.ts'
 import type { SpoolVolume } from './input.ts'
 import type { Managers } from './managers.ts'
 import { toManagerError } from './managers.ts'
@@ -10,24 +11,20 @@ import { toManagerError } from './managers.ts'
 /** How long the managers may take to tell of their swarm. */
 const PATIENCE_MS = 4_000
 
-/** What `GET /swarm` says, as far as it concerns us. */
-interface Swarm {
-  readonly Spec?: { readonly Orchestration?: { readonly TaskHistoryRetentionLimit?: number } }
-}
-
 /** Of the manager that answers. Rejects with `engine_unreachable`: also where there is a node, but no swarm that could run anything. */
 export async function readManagerInfo(
   managers: Managers,
   spool: SpoolVolume | undefined,
 ): Promise<EngineInfo> {
-  // Only a manager with a leader answers this.
-  const question = { method: 'GET', path: '/swarm', withinMs: PATIENCE_MS, rideOutMs: 0 } as const
-  const swarm = (await managers.ask(question).catch((error: unknown) => {
+  // Only a manager with a leader answers this. `GET /swarm` would bring the tokens along by which anybody may join.
+  const question = { method: 'GET', path: '/nodes', withinMs: PATIENCE_MS, rideOutMs: 0 } as const
+  await managers.ask(question).catch((error: unknown) => {
     throw toManagerError(error)
-  })) as Swarm | undefined
-  const info = await readEngineInfo(managers.current())
+  })
+  const info = await readInfo(managers.current())
   await checkSpool(spool)
-  return { ...info, warnings: [...info.warnings, ...toWarnings(info, swarm)] }
+  const engine = toEngineInfo(info)
+  return { ...engine, warnings: [...engine.warnings, ...toWarnings(info)] }
 }
 
 async function checkSpool(spool: SpoolVolume | undefined): Promise<void> {
@@ -37,14 +34,14 @@ async function checkSpool(spool: SpoolVolume | undefined): Promise<void> {
   })
 }
 
-function toWarnings({ version }: EngineInfo, swarm: Swarm | undefined): string[] {
+function toWarnings({ ServerVersion: version, Swarm }: Info): string[] {
   const warnings: string[] = []
   if (Number.parseInt(version) < FIRST_WITH_PRIVILEGES) {
     warnings.push(
       `Docker ${version} can't set no-new-privileges for tasks of a swarm: those may gain some.`,
     )
   }
-  const kept = swarm?.Spec?.Orchestration?.TaskHistoryRetentionLimit ?? LEAST_HISTORY
+  const kept = Swarm?.Cluster?.Spec?.Orchestration?.TaskHistoryRetentionLimit ?? LEAST_HISTORY
   if (kept < LEAST_HISTORY) {
     warnings.push(
       `The swarm keeps ${kept} old tasks of a service: how a stopped call ended may be lost with its task. Set at least ${LEAST_HISTORY}: docker swarm update --task-history-limit 5.`,
