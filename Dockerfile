@@ -1,7 +1,8 @@
-# The gateway's image. Run it with the engine's socket, the socket's group, and the functions:
+# The gateway's image. Run it with the engine's socket, the socket's group, the functions, and API keys (docs/access.md):
 #
 #   docker run -d -p 127.0.0.1:8080:8080 --group-add "$(stat -c %g /var/run/docker.sock)" \
-#     -v /var/run/docker.sock:/var/run/docker.sock -v "$PWD/functions:/functions:ro" -v oneshot:/data oneshot
+#     -v /var/run/docker.sock:/var/run/docker.sock -v "$PWD/functions:/functions:ro" -v oneshot:/data \
+#     -v "$PWD/keys.yml:/run/secrets/oneshot_api_keys:ro" oneshot
 ARG BASE_IMAGE=node:26-slim
 
 FROM ${BASE_IMAGE} AS dependencies
@@ -12,7 +13,7 @@ RUN npm ci --omit=dev --omit=optional --ignore-scripts --no-audit --no-fund
 
 FROM ${BASE_IMAGE}
 WORKDIR /app
-RUN mkdir -p /functions /data && chown 1000:1000 /data
+RUN mkdir -p /functions /data && chown 1000:1000 /data && chmod 700 /data
 COPY --from=dependencies /app/node_modules ./node_modules
 COPY package.json ./
 COPY src ./src

@@ -1,27 +1,24 @@
 import { hostname } from 'node:os'
-import type Docker from 'dockerode'
-import type { Logger } from 'pino'
 import { v7 as newId } from 'uuid'
 import packageJson from '../package.json' with { type: 'json' }
+import { checkExposure } from './access/exposure.ts'
+import { openAccess } from './access/open.ts'
+import { AccessProblem } from './access/problem.ts'
 import { ConfigError, readConfig } from './config.ts'
 import type { Config } from './config.ts'
 import { parseAllowList } from './core/callback-target.ts'
 import { OneshotError } from './core/error.ts'
-import { createContainerEngine } from './engine/container.ts'
-import { createCredentials } from './engine/credentials.ts'
-import { connectEndpoint, findAddresses, findSocketPath } from './engine/endpoint.ts'
-import { createFiles } from './engine/files.ts'
-import { createImages } from './engine/image.ts'
+import { openEngine } from './engine/open.ts'
 import { withinMs } from './engine/stop.ts'
-import { createSwarmEngine } from './engine/swarm.ts'
-import { createManagers } from './engine/swarm/managers.ts'
 import { createAdmission } from './gateway/admission.ts'
-import type { CatalogEvent } from './gateway/catalog.ts'
 import { createCatalog } from './gateway/catalog.ts'
+import { logChange } from './gateway/catalog-log.ts'
 import { startCleaner } from './gateway/clean.ts'
-import { showProblem } from './gateway/definition.ts'
+import { readDeployPolicy } from './gateway/deploy-policy-file.ts'
+import { createDeployed } from './gateway/deployed.ts'
 import { createGateway } from './gateway/gateway.ts'
 import { createMetrics } from './gateway/metrics.ts'
+import { createScheduler } from './gateway/schedule.ts'
 import { startSweeper } from './gateway/sweep.ts'
 import { startWarmer } from './gateway/warm.ts'
 import { createApp } from './http/app.ts'
@@ -54,53 +51,50 @@ async function main(config: Config): Promise<void> {
   // At the very end, of a start that has failed as well: what runs on without us, such as timers, would hold us back.
   stack.defer(() => void setImmediate(() => process.exit()))
 
+  const access = stack.use(
+    await openAccess({
+      ...config,
+      clock,
+      onChange: (keys) => logger.info({ keys }, 'API keys read anew'),
+      onProblem: (problem) =>
+        logger.error(
+          { problem: problem.message },
+          "the new API keys can't be used; the former hold",
+        ),
+      onTrouble: (error) => logger.warn({ err: error }, "the keys of tokens can't be fetched"),
+    }),
+  )
+  const exposure = checkExposure(config, access.authenticator.isOpen)
+  if (exposure !== undefined) logger.warn(exposure)
+
   const store = stack.adopt(
     await blaming('ONESHOT_DATA', () => openSqliteStore({ folder: config.dataFolder, newId })),
     (it) => it.close(),
   )
   const spool = createSpool({ folder: config.dataFolder, clock })
-  const engines = (config.engineHosts.length > 0 ? config.engineHosts : [undefined]).map((host) => {
-    const onTrouble = (message: string) => logger.warn({ host, message }, 'ssh has ended')
-    const { engineCertificates: certificates, isEngineSecure: isSecure } = config
-    const options = { host, certificates, isSecure, onTrouble }
-    return stack.adopt(connectEndpoint(options), (it) => it.close()).docker
-  })
-  const [docker] = engines as [Docker]
-  const credentials = createCredentials({
-    configFile: config.dockerConfigFile,
-    env: config.helperEnvironment,
-  })
-  const common = { gatewayId: store.gatewayId, newId, logger, clock }
-  const buildContainerEngine = () => {
-    const images = stack.adopt(createImages({ docker, credentials, clock }), (it) => it.close())
-    const files = createFiles({ docker, ...config })
-    return createContainerEngine({
-      ...common,
-      docker,
-      images,
-      files,
-      maxNamespaces: config.maxNamespaces,
-    })
-  }
-  const engine =
-    config.backend === 'swarm'
-      ? createSwarmEngine({
-          ...common,
-          ...config.swarm,
-          managers: createManagers(engines),
-          credentials,
-        })
-      : buildContainerEngine()
+  const { engine, socketPaths, addresses } = stack.use(
+    await openEngine({ ...config, gatewayId: store.gatewayId, newId, logger, clock }),
+  )
 
   let onDefinitions = (): void => {}
+  const deployed = createDeployed({
+    store: store.functions,
+    policy: await blaming('ONESHOT_DEPLOY_POLICY', () =>
+      readDeployPolicy(config.deployPolicyFile, {
+        defaults: config.definitions.defaults,
+        secretsFolder: config.secretsFolder,
+      }),
+    ),
+    findConflict: (spec) => gateway.hooks.findConflict(spec),
+    clock,
+    logger,
+  })
   const catalog = createCatalog({
     folder: config.functionsFolder,
+    deployed,
     settings: {
       ...config.definitions,
-      dockerSocketPaths: [
-        '/var/run/docker.sock',
-        ...(await Promise.all(engines.map(findSocketPath))).flat(),
-      ],
+      dockerSocketPaths: ['/var/run/docker.sock', ...socketPaths],
       engineFolders: [],
     },
     onChange(event) {
@@ -119,7 +113,6 @@ async function main(config: Config): Promise<void> {
     clock,
   })
   const metrics = createMetrics({ engine, admission })
-  const addresses = (await Promise.all(engines.map(findAddresses))).flat()
   const engineRules = parseAllowList(addresses.join(' ')).rules
   const callbackRules = { ...config.callbacks, denied: [...DOCKER_PORTS, ...engineRules] }
   const sender = stack.adopt(createSender(callbackRules), (it) => it.close())
@@ -155,8 +148,21 @@ async function main(config: Config): Promise<void> {
       refused: ({ name }, error) => metrics.refused(name, error),
     },
   })
-  onDefinitions = gateway.wake
+  const scheduler = createScheduler({
+    catalog,
+    store,
+    acceptor: gateway.acceptor,
+    observer: metrics,
+    newId,
+    clock,
+    logger,
+  })
+  onDefinitions = () => {
+    gateway.wake()
+    scheduler.wake()
+  }
   await gateway.start()
+  await scheduler.start()
   const sweeper = startSweeper({
     engine,
     isLive: gateway.live.has,
@@ -169,10 +175,17 @@ async function main(config: Config): Promise<void> {
   const app = createApp({
     ...gateway,
     catalog,
+    deployer: deployed,
     callbackRules,
     metrics,
+    ...config,
+    authenticator: access.authenticator,
+    listSchedules: scheduler.list,
     findColdReason: engine.findColdReason,
-    ping: engine.ping,
+    async ping() {
+      const { warnings, ...info } = await engine.ping()
+      return { ...info, warnings: exposure === undefined ? warnings : [exposure, ...warnings] }
+    },
     findImageDigest: engine.findImageDigest,
     isClosing: () => stopping.signal.aborted,
     newId,
@@ -190,6 +203,7 @@ async function main(config: Config): Promise<void> {
   logger.info({ signal, boundMs: config.shutdownMs }, 'shutting down')
   stopping.abort()
   listener.refuse()
+  await scheduler.close()
   await gateway.close(config.shutdownMs)
   await listener.close(LINGER_MS)
   sweeper.close()
@@ -215,30 +229,6 @@ async function main(config: Config): Promise<void> {
       // Until it answers: only it can tell which folders are its own.
       setTimeout(() => void describeEngine(true), ENGINE_RETRY_MS).unref()
     }
-  }
-}
-
-function logChange(logger: Logger, event: CatalogEvent): void {
-  switch (event.type) {
-    case 'changed': {
-      const { name, state } = event.entry
-      if (event.entry.state === 'ready') {
-        logger.info({ function: name, warnings: event.entry.warnings }, 'function ready')
-      } else {
-        const problems = event.entry.problems.map(showProblem)
-        logger.warn({ function: name, state, problems }, 'function broken')
-      }
-      break
-    }
-    case 'removed':
-      logger.info({ function: event.name }, 'function removed')
-      break
-    case 'unreadable':
-      logger.warn(
-        { err: event.error },
-        'the folder of functions cannot be read; what is known of it holds',
-      )
-      break
   }
 }
 
@@ -275,7 +265,11 @@ try {
   await main(config)
 } catch (error) {
   // What the operator can put right is told in a line; anything else with all that is known.
-  if (error instanceof ConfigError || error instanceof OneshotError) {
+  if (
+    error instanceof ConfigError ||
+    error instanceof OneshotError ||
+    error instanceof AccessProblem
+  ) {
     console.error(`oneshot: ${error.message}`)
   } else {
     console.error(error)

@@ -1,8 +1,9 @@
 import { existsSync, globSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { Settings } from '../src/config.ts'
+import { Settings } from '../src/settings.ts'
 import { Envelope } from '../src/core/envelope.ts'
+import { toTickEnvironment } from '../src/core/schedule.ts'
 import { toTask } from '../src/core/task.ts'
 import { STATUS, toEnvelopeStatus } from '../src/http/errors.ts'
 import { functionSpec } from './function-spec.ts'
@@ -82,7 +83,9 @@ test.each(pages)('every ONESHOT_ variable that %s names is one', (path) => {
   const known = new Set([
     ...Object.keys(Settings.shape),
     ...Object.keys(toTask(functionSpec({ input: 'file' }), invocation).container.environment),
+    ...Object.keys(toTickEnvironment({ name: 'nightly' }, 0)),
     ...(read('scripts/engine').match(/ONESHOT_[A-Z_]+/g) ?? []),
+    ...(read('src/gateway/hook-plan.ts').match(/ONESHOT_[A-Z_]+/g) ?? []),
   ])
   const named = read(path).match(/ONESHOT_[A-Z_]+/g) ?? []
   expect(named.filter((name) => !known.has(name))).toEqual([])

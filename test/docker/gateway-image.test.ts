@@ -24,6 +24,7 @@ beforeAll(async () => {
     `--volume=${join(root, 'functions')}:/functions:ro`,
     '--publish=127.0.0.1::8080',
     '--health-interval=1s',
+    '--env=ONESHOT_INSECURE=true',
   ]
   await docker('run', '--detach', ...options, image.tag)
   url = `http://${await docker('port', container, '8080/tcp')}`

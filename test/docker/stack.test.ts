@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { GatewayImage } from './gateway-image.ts'
+import { makeKey, showEntry } from '../../src/access/key.ts'
 import { buildGatewayImage } from './gateway-image.ts'
 import type { PrivateEngine } from './private-engine.ts'
 import { inNetworkOf, startPrivateSwarm } from './private-swarm.ts'
@@ -26,6 +27,7 @@ describe('stack.yml, on a swarm of one node', () => {
   let engine: PrivateEngine
   /** What is deployed: the stack's files, and definitions to be changed. */
   let folder: string
+  const key = makeKey()
 
   beforeAll(async () => {
     if (obstacle !== undefined) return
@@ -44,6 +46,8 @@ describe('stack.yml, on a swarm of one node', () => {
   })
 
   test('deployed, it answers a call through the published port', async () => {
+    const entry = showEntry(key, { name: 'me', scopes: ['admin'] })
+    await createSecret('oneshot-api-keys', `keys:\n${entry}`)
     await deploy({}, 'stack.yml')
     await expect.poll(() => call('hello', 'world'), SERVED).toContain('"Hello, world!\\n"')
     expect(await call('hello', 'again')).toContain('"engine":"swarm"')
@@ -107,7 +111,7 @@ describe('stack.yml, on a swarm of one node', () => {
       services: [],
       configs: [],
       networks: ['bridge', 'docker_gwbridge', 'host', 'ingress', 'none'],
-      secrets: ['oneshot-callbacks', 'oneshot-registries'],
+      secrets: ['oneshot-api-keys', 'oneshot-callbacks', 'oneshot-registries'],
       volumes: ['oneshot_data'],
     })
   }, 120_000)
@@ -164,7 +168,9 @@ describe('stack.yml, on a swarm of one node', () => {
   /** Rejects if the answer is no success. */
   function request(path: string, ...options: readonly string[]): Promise<string> {
     const post = path.startsWith('/async') ? ['--post-data='] : options
-    return inNetworkOf(engine, 'wget', '-q', '-O', '-', ...post, `http://127.0.0.1:8080${path}`)
+    const header = `--header=Authorization: Bearer ${key}`
+    const url = `http://127.0.0.1:8080${path}`
+    return inNetworkOf(engine, 'wget', '-q', '-O', '-', header, ...post, url)
   }
 })
 
