@@ -190,11 +190,13 @@ const request = fc.record({
   ),
 })
 
+type Request = typeof request extends fc.Arbitrary<infer T> ? T : never
+
 function encodeURIComponentSafely(given: string): string {
   return encodeURIComponent(given.toWellFormed())
 }
 
-function toBytes(it: typeof request extends fc.Arbitrary<infer T> ? T : never): Buffer {
+function toBytes(it: Request): Buffer {
   const [method, pattern] = it.route
   const left = [...it.segments]
   const path = pattern.replaceAll(/\{\w+\}/g, () => left.shift() ?? '')
@@ -227,15 +229,35 @@ triggers:
       const functions = await openFunctions(files, { HOOK_SECRET: SECRET })
       const { url, faults, access } = await start({ functions })
       const statuses = new Set<number | undefined>()
-      const key = fc.constantFrom([], [['Authorization', access.bearer('all')]] as const)
+      const credentials = [['Authorization', access.bearer('all')]] as const
+      const key = fc.constantFrom([], credentials)
+      // What chance may not come upon, in this order.
+      const examples = (
+        [
+          ['PUT', '/functions/{name}', 'mine', 'image: busybox'],
+          ['PUT', '/functions/{name}', 'mine', 'image: ""'],
+          ['DELETE', '/functions/{name}', 'mine', ''],
+          ['POST', '/async-function/{name}', 'test', 'input'],
+        ] as const
+      ).map(([method, path, name, body]): [Request, typeof credentials] => [
+        {
+          route: [method, path],
+          method: undefined,
+          segments: [name, '', ''],
+          query: '',
+          headers: [['Content-Type', 'text/plain']],
+          body: Buffer.from(body),
+        },
+        credentials,
+      ])
       await fc.assert(
-        fc.asyncProperty(request, key, async (given, credentials) => {
-          const all = [...credentials, ...given.headers] as typeof given.headers
+        fc.asyncProperty(request, key, async (given, shown) => {
+          const all = [...shown, ...given.headers] as typeof given.headers
           const status = await sendBytes(url, toBytes({ ...given, headers: all }))
           statuses.add(status)
           expect([given, isFault(status)]).toEqual([given, false])
         }),
-        { numRuns: 1500 },
+        { numRuns: 1500, examples },
       )
       expect(faults()).toEqual([])
       // It has come further than to the door.
