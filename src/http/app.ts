@@ -47,7 +47,7 @@ export interface Env {
     receivedAt: number
     /** Who may do what the route does. */
     caller: Caller
-    /** Where the request comes from, as far as those are believed who hand it on. */
+    /** Of a delivery to a webhook: where it comes from, as far as those are believed who hand it on. */
     address: string
   }
 }

@@ -63,9 +63,13 @@ function targetOf(c: Context<Env>): Record<string, string> {
 }
 
 /** There can be one (RFC 9110, 11.6.2): of two, whoever stands in front may have looked at the other. */
-function readAuthorization({ headers, headersDistinct }: IncomingMessage): string | undefined {
-  if ((headersDistinct['authorization']?.length ?? 0) > 1) throw new Unauthorized('malformed')
-  return headers.authorization
+function readAuthorization({ headers, rawHeaders }: IncomingMessage): string | undefined {
+  const { authorization } = headers
+  if (authorization === undefined) return undefined
+  const isName = (text: string, index: number) =>
+    index % 2 === 0 && text.toLowerCase() === 'authorization'
+  if (rawHeaders.filter(isName).length > 1) throw new Unauthorized('malformed')
+  return authorization
 }
 
 type Guard = (access: Access) => MiddlewareHandler<Env>
@@ -94,6 +98,7 @@ function createGuard(deps: GuardDeps): Guard {
     const count = () => limits.byAddress(addressOf(c), outgoing)
     // What it may hold is meant for the webhook.
     if (right === 'signed') {
+      c.set('address', addressOf(c))
       await count()
       return ANONYMOUS
     }
@@ -156,7 +161,6 @@ function createGuard(deps: GuardDeps): Guard {
   }
 
   return (access) => async (c, next) => {
-    c.set('address', addressOf(c))
     let caller: Caller
     try {
       caller = await identify(c, access)

@@ -20,8 +20,15 @@ export function refuseForeignPages({ host, corsOrigins }: OriginOptions): Middle
   const own = toName(host)
   const isLocal = isLoopback(host)
 
-  function isOurs(name: string): boolean {
-    return !isLocal || isLoopback(name) || toName(name) === own
+  /** The last that was: most requests name the same. */
+  let known: string | undefined
+
+  function isOurs(authority: string): boolean {
+    if (authority === known || !isLocal) return true
+    const name = toHostname(authority)
+    if (!isLoopback(name) && toName(name) !== own) return false
+    known = authority
+    return true
   }
 
   return async (c, next) => {
@@ -29,7 +36,7 @@ export function refuseForeignPages({ host, corsOrigins }: OriginOptions): Middle
     if (c.req.path.startsWith('/hook/')) return next()
     const { headers } = c.env.incoming
     const { host: named } = headers
-    if (named !== undefined && !isOurs(toHostname(named))) {
+    if (named !== undefined && !isOurs(named)) {
       const detail =
         'Without keys only requests to a loopback address are answered, such as http://127.0.0.1: call that, or set ONESHOT_API_KEYS_FILE.'
       throw new OneshotError('origin_refused', detail)
