@@ -1,4 +1,4 @@
-import type { Kysely, Transaction } from 'kysely'
+import type { Kysely, RawBuilder, Transaction } from 'kysely'
 import { sql } from 'kysely'
 import type { HookDelivery } from '../core/webhook/delivery.ts'
 import type { HookDeliveryRow, Schema } from './schema.ts'
@@ -73,7 +73,7 @@ export function createHooks({ db, writer }: HooksDeps): HookStore {
     trim: (bounds) =>
       writer.write(async (transaction) => {
         await trimBodies(transaction, bounds.maxBytes)
-        await trimKeyless(transaction, bounds.maxKeyless)
+        await removeBeyond(transaction, bounds.maxKeyless, sql<boolean>`delivery_key is null`)
         return trimHooks(transaction, bounds.maxPerHook)
       }),
   }
@@ -104,21 +104,27 @@ async function trimBodies(transaction: Transaction<Schema>, maxBytes: number): P
   }
 }
 
-async function trimKeyless(transaction: Transaction<Schema>, max: number): Promise<void> {
+/** The oldest of those that `isOne` holds for. Returns how many there were beyond `max`. */
+async function removeBeyond(
+  transaction: Transaction<Schema>,
+  max: number,
+  isOne: RawBuilder<boolean>,
+): Promise<number> {
   const newest = await transaction
     .selectFrom('hook_delivery')
     .select('id')
-    .where('delivery_key', 'is', null)
+    .where(isOne)
     .orderBy('id', 'desc')
     .offset(max)
     .limit(1)
     .executeTakeFirst()
-  if (!newest) return
-  await transaction
+  if (!newest) return 0
+  const { numDeletedRows } = await transaction
     .deleteFrom('hook_delivery')
-    .where('delivery_key', 'is', null)
+    .where(isOne)
     .where('id', '<=', newest.id)
-    .execute()
+    .executeTakeFirst()
+  return Number(numDeletedRows)
 }
 
 /** Each with one look into an index, however many deliveries a hook has. */
@@ -132,21 +138,7 @@ async function trimHooks(transaction: Transaction<Schema>, max: number): Promise
     ) select name from hook where name is not null`.execute(transaction)
   let removed = 0
   for (const { name } of rows) {
-    const newest = await transaction
-      .selectFrom('hook_delivery')
-      .select('id')
-      .where('hook', '=', name)
-      .orderBy('id', 'desc')
-      .offset(max)
-      .limit(1)
-      .executeTakeFirst()
-    if (!newest) continue
-    const { numDeletedRows } = await transaction
-      .deleteFrom('hook_delivery')
-      .where('hook', '=', name)
-      .where('id', '<=', newest.id)
-      .executeTakeFirst()
-    removed += Number(numDeletedRows)
+    removed += await removeBeyond(transaction, max, sql<boolean>`hook = ${name}`)
   }
   return removed
 }
