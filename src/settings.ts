@@ -1,6 +1,6 @@
 import { resolve } from 'node:path'
 import { z } from 'zod'
-import { isLoopback, parseNetworks } from './core/address.ts'
+import { isTrustworthy, parseNetworks } from './core/address.ts'
 import { MAX_OUTPUT_BYTES, MIN_LOG_BYTES, MIN_MEMORY_BYTES } from './core/definition/definition.ts'
 import { parseAllowList } from './core/callback-target.ts'
 import { allowances } from './core/policy.ts'
@@ -51,9 +51,7 @@ const file = z
 
 const keysUrl = z.string().transform((value, context) => {
   const url = URL.parse(value)
-  const isSecure =
-    url?.protocol === 'https:' || (url?.protocol === 'http:' && isLoopback(url.hostname))
-  if (url && isSecure && url.username === '' && url.password === '') return url
+  if (url && isTrustworthy(url) && url.username === '' && url.password === '') return url
   context.addIssue('must be a URL that begins with https://, or with http:// and a loopback host')
   return z.NEVER
 })

@@ -1,6 +1,6 @@
 import type { JWTVerifyGetKey } from 'jose'
 import { createRemoteJWKSet, customFetch, errors } from 'jose'
-import { isLoopback } from '../core/address.ts'
+import { isTrustworthy } from '../core/address.ts'
 import { OneshotError } from '../core/error.ts'
 
 const TIMEOUT_MS = 5000
@@ -52,7 +52,7 @@ export function discoverKeys(issuer: string, options: RemoteKeysOptions): JWTVer
     const metadata = (await answer.json()) as { issuer?: unknown; jwks_uri?: unknown } | null
     const keysUrl = URL.parse(String(metadata?.jwks_uri))
     // Section 4.3: the issuer it names must be the one that was asked for.
-    if (metadata?.issuer !== issuer || !keysUrl || !isSafe(keysUrl)) {
+    if (metadata?.issuer !== issuer || !keysUrl || !isTrustworthy(keysUrl)) {
       throw unavailable(url, new Error('its issuer or jwks_uri is not what it should be'))
     }
     return fetchKeys(keysUrl, options)
@@ -65,11 +65,6 @@ export function discoverKeys(issuer: string, options: RemoteKeysOptions): JWTVer
     })
     return (await discovering)(header, token)
   }
-}
-
-/** Keys that come over the network in the clear could be anyone's. */
-export function isSafe({ protocol, hostname }: URL): boolean {
-  return protocol === 'https:' || (protocol === 'http:' && isLoopback(hostname))
 }
 
 /** One answer of JSON, whole and bounded. Throws `keys_unavailable`. */

@@ -62,6 +62,11 @@ export function isLoopback(host: string): boolean {
   return parseAddress(name)?.range() === 'loopback'
 }
 
+/** Whether what comes from `url` is what was sent: over TLS, or from this machine. */
+export function isTrustworthy({ protocol, hostname }: URL): boolean {
+  return protocol === 'https:' || (protocol === 'http:' && isLoopback(hostname))
+}
+
 function parseNetwork(entry: string): Network | undefined {
   const text = entry.replace(/^\[|\]$/g, '')
   if (ipaddr.isValidCIDR(text)) return ipaddr.parseCIDR(text)

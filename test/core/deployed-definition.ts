@@ -4,18 +4,9 @@ import { parseDeployPolicy } from '../../src/core/deploy-policy.ts'
 import { parseDefinition } from '../../src/core/definition/definition.ts'
 import type { Trigger } from '../../src/core/trigger.ts'
 import { toFunctionSpec } from '../../src/core/definition/spec.ts'
+import { definitionSettings } from '../gateway/definition-settings.ts'
 
-const MIB = 1024 * 1024
-
-export const defaults = {
-  timeoutMs: 60_000,
-  maxTimeoutMs: 86_400_000,
-  inputBytes: 1024 * MIB,
-  outputBytes: MIB,
-  logBytes: 10 * MIB,
-  memoryBytes: 512 * MIB,
-  pids: 256,
-}
+export const { defaults } = definitionSettings()
 
 /** What becomes of a definition under a policy. Neither has variables. */
 export function deploy(
